@@ -1,0 +1,113 @@
+//! The near end: a database that becomes transactions of changes.
+//!
+//! Invariant: a source never confirms a position to its database before the intake says it is durable.
+
+use crate::error::Result;
+use crate::schema::Schema;
+use crate::transaction::{Tally, TransactionBuilder};
+
+/// A database's change log. Runs on a thread of its own and blocks as it likes.
+pub trait Source: Send {
+    /// Reads the log from where `intake` stands and appends to it until told to stop. Answers `Ok` only after
+    /// [`Intake::stopping`] was seen; an error's kind says whether the engine calls again.
+    fn run(&mut self, intake: &mut dyn Intake) -> Result<()>;
+
+    /// A handle with which another thread ends a blocking read of [`Self::run`] promptly.
+    fn stopper(&self) -> Box<dyn Fn() + Send + Sync>;
+}
+
+/// Named state that goes into the journal with a transaction: a catalog entry, the progress of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateUpdate {
+    /// Its name, unique within the source.
+    pub key: String,
+    /// Its new content; `None` removes it.
+    pub value: Option<Vec<u8>>,
+}
+
+/// One committed transaction on its way into the journal.
+pub struct Committed<'a> {
+    /// The header, as [`crate::transaction::put_header`] writes it.
+    pub header: &'a [u8],
+    /// The changes.
+    pub changes: &'a TransactionBuilder,
+    /// The source's position after it: all that a restart needs. Opaque to everyone else.
+    pub position: &'a [u8],
+    /// State that changes with it.
+    pub state: &'a [StateUpdate],
+    /// Schemas that its changes are the first to use.
+    pub schemas: &'a [Schema],
+    /// Not a function of the log alone (snapshot chunks): readable only once it is durable.
+    pub derived: bool,
+}
+
+/// A part of a transaction that is too large for memory, or not yet decided.
+pub struct SidePart<'a> {
+    /// Names the side segment; the same for all parts.
+    pub id: &'a str,
+    /// Whether it survives a restart undecided (XA PREPARE).
+    pub prepared: bool,
+}
+
+/// The journal as a source sees it.
+pub trait Intake {
+    /// The position after the last durable transaction; `None` at the very first start.
+    fn position(&self) -> Option<Vec<u8>>;
+
+    /// State by key, as the last updates left it.
+    fn state(&self, key: &str) -> Option<Vec<u8>>;
+
+    /// All keys of the state that begin with `prefix`.
+    fn state_keys(&self, prefix: &str) -> Vec<String>;
+
+    /// The latest schema of every table, and the next free schema id.
+    fn schemas(&self) -> (Vec<Schema>, u32);
+
+    /// Appends a whole transaction. Blocks while too much is written and not yet durable.
+    fn append(&mut self, transaction: &Committed<'_>) -> Result<()>;
+
+    /// Makes all that was appended visible, and begins to make it durable. Call when the log has nothing more to read
+    /// at once; it is called by itself when a frame is full.
+    fn flush(&mut self) -> Result<()>;
+
+    /// Moves the changes collected so far into the side segment `part.id`, opening it when it is new.
+    fn spill(&mut self, part: &SidePart<'_>, changes: &TransactionBuilder) -> Result<()>;
+
+    /// Appends a transaction whose changes lie in a side segment; what `transaction.changes` still holds is its end.
+    fn append_side(&mut self, id: &str, transaction: &Committed<'_>) -> Result<()>;
+
+    /// Drops a side segment whose transaction was rolled back.
+    fn abort_side(&mut self, id: &str) -> Result<()>;
+
+    /// Marks a side segment as prepared, so that it survives a restart, and remembers `position` as having seen it.
+    fn prepare_side(&mut self, id: &str, transaction: &Committed<'_>) -> Result<()>;
+
+    /// The side segments that survived, by id.
+    fn prepared_sides(&self) -> Vec<String>;
+
+    /// Tallies of a side segment that survived.
+    fn side_tallies(&self, id: &str) -> Vec<Tally>;
+
+    /// The position that is durable by now; what may be confirmed to the database.
+    fn durable_position(&self) -> Option<Vec<u8>>;
+
+    /// Whether the source is to end.
+    fn stopping(&self) -> bool;
+
+    /// Tells the status page how things stand: `state` is one of connecting, snapshotting, streaming; `lag_us` is the
+    /// age of the newest event read.
+    fn report(&mut self, report: SourceReport);
+}
+
+/// What a source tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceReport {
+    /// connecting, snapshotting, streaming.
+    pub phase: &'static str,
+    /// The server and its version.
+    pub server: String,
+    /// Its position, for people.
+    pub position: String,
+    /// Rows read by the snapshot so far, and an estimate of all.
+    pub snapshot_rows: Option<(u64, u64)>,
+}
