@@ -157,7 +157,9 @@ pub struct Changes<'a> {
 
 /// The bytes are not changes: cut off, or of a later format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body of a transaction cannot be read: it is damaged or of a later version; run `headwater journal verify`")]
+#[error(
+    "the body of a transaction cannot be read: it is damaged or of a later version; run `headwater journal verify`"
+)]
 pub struct Damaged;
 
 impl<'a> Changes<'a> {

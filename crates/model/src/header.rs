@@ -88,11 +88,9 @@ impl<'a> TransactionHeader<'a> {
                 thread: take_u64(input)?,
                 xid: take_u64(input)?,
             },
-            BINLOG_SNAPSHOT => Origin::BinlogSnapshot {
-                file: take_str(input)?,
-                position: take_u64(input)?,
-                gtid: take_str(input)?,
-            },
+            BINLOG_SNAPSHOT => {
+                Origin::BinlogSnapshot { file: take_str(input)?, position: take_u64(input)?, gtid: take_str(input)? }
+            }
             HEADWATER => Origin::Headwater,
             _ => return None,
         };

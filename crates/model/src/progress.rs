@@ -74,7 +74,14 @@ mod tests {
     fn a_mark_reads_back_and_anything_else_is_refused() {
         let progress = Progress { journal: JournalId([0xab; 16]), epoch: 3, sequence: u64::MAX };
         assert_eq!(progress.to_string().parse(), Ok(progress));
-        for bad in ["", "1:2:3", "x:y", &"a".repeat(32), &format!("{}:1:2:3", "a".repeat(32)), &format!("+{}:1:2", "a".repeat(31))] {
+        for bad in [
+            "",
+            "1:2:3",
+            "x:y",
+            &"a".repeat(32),
+            &format!("{}:1:2:3", "a".repeat(32)),
+            &format!("+{}:1:2", "a".repeat(31)),
+        ] {
             assert_eq!(bad.parse::<Progress>(), Err(NotProgress), "{bad}");
         }
     }

@@ -23,6 +23,19 @@ impl<'a> Row<'a> {
         Some(Row { count, values: &start[..start.len() - input.len()] })
     }
 
+    /// Appends this row again, byte for byte.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.count as u64);
+        out.extend_from_slice(self.values);
+    }
+
+    /// Appends the values of the columns in `key`, in key order: what identifies the row.
+    pub fn encode_key(&self, key: &[u16], out: &mut Vec<u8>) {
+        for &column in key {
+            self.get(usize::from(column)).unwrap_or(Value::Absent).encode(out);
+        }
+    }
+
     /// The number of columns.
     pub fn len(&self) -> usize {
         self.count

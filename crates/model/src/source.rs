@@ -2,9 +2,11 @@
 //!
 //! Invariant: a source never confirms a position to its database before the intake says it is durable.
 
+use crate::change::Change;
 use crate::error::Result;
 use crate::schema::Schema;
-use crate::transaction::{Tally, TransactionBuilder};
+use crate::transaction::TransactionBuilder;
+use std::sync::Arc;
 
 /// A database's change log. Runs on a thread of its own and blocks as it likes.
 pub trait Source: Send {
@@ -14,6 +16,18 @@ pub trait Source: Send {
 
     /// A handle with which another thread ends a blocking read of [`Self::run`] promptly.
     fn stopper(&self) -> Box<dyn Fn() + Send + Sync>;
+
+    /// A way to ask the database where its log ends, from any thread, on a connection of its own.
+    fn probe(&self) -> Arc<dyn Probe>;
+}
+
+/// Asks where the database's log ends now, so that a caller can wait until all that was committed has arrived.
+pub trait Probe: Send + Sync {
+    /// The position after the newest committed transaction, encoded as [`Committed::position`].
+    fn end(&self) -> Result<Vec<u8>>;
+
+    /// Whether a journal that stands at `position` holds everything up to `end`.
+    fn reached(&self, position: &[u8], end: &[u8]) -> Result<bool>;
 }
 
 /// Named state that goes into the journal with a transaction: a catalog entry, the progress of a snapshot.
@@ -41,12 +55,10 @@ pub struct Committed<'a> {
     pub derived: bool,
 }
 
-/// A part of a transaction that is too large for memory, or not yet decided.
+/// A transaction that is too large for memory, or not yet decided.
 pub struct SidePart<'a> {
     /// Names the side segment; the same for all parts.
     pub id: &'a str,
-    /// Whether it survives a restart undecided (XA PREPARE).
-    pub prepared: bool,
 }
 
 /// The journal as a source sees it.
@@ -82,11 +94,22 @@ pub trait Intake {
     /// Marks a side segment as prepared, so that it survives a restart, and remembers `position` as having seen it.
     fn prepare_side(&mut self, id: &str, transaction: &Committed<'_>) -> Result<()>;
 
-    /// The side segments that survived, by id.
-    fn prepared_sides(&self) -> Vec<String>;
+    /// The side segments that are open or survived a restart, by id.
+    fn sides(&self) -> Vec<String>;
 
-    /// Tallies of a side segment that survived.
-    fn side_tallies(&self, id: &str) -> Vec<Tally>;
+    /// Whether derived transactions may be appended now. They may not while a follower is ahead of us after a power
+    /// failure, because the log must first be read again exactly as it was.
+    fn accepts_derived(&self) -> bool;
+
+    /// The sequence that the next change gets.
+    fn next_sequence(&self) -> u64;
+
+    /// Hands every change from `sequence` on to `visit`, also those not durable yet. For a source that starts again in
+    /// the middle of a snapshot and must know which rows the journal holds.
+    fn changes_since(&self, sequence: u64, visit: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()>;
+
+    /// The next snapshot that a user asked for: patterns of tables, empty for all.
+    fn snapshot_request(&mut self) -> Option<Vec<String>>;
 
     /// The position that is durable by now; what may be confirmed to the database.
     fn durable_position(&self) -> Option<Vec<u8>>;
