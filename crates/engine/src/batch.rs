@@ -1,0 +1,171 @@
+//! Collects what a journal holds into batches for a sink.
+//!
+//! A batch is whole transactions, copied out of the reader's buffer so that many small frames make one batch. Invariant:
+//! `end` is one past the last change that was looked at, wanted or not, so that progress never stands still.
+
+use crate::intake::{damaged, journal_error, schema_of};
+use crate::options::TableFilter;
+use crate::projection::SCHEMA_PREFIX;
+use headwater_journal::{Frame, Item, Reader};
+use headwater_model::change::Changes;
+use headwater_model::limits::{BATCH_BYTES_MAX, BATCH_CHANGES_MAX};
+use headwater_model::sink::Event;
+use headwater_model::transaction::TransactionView;
+use headwater_model::{Result, Schema, TransactionHeader};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Every schema that the journal has named so far, and whether the follower wants its table.
+pub struct Schemas {
+    known: HashMap<u32, (Arc<Schema>, bool)>,
+    filter: TableFilter,
+}
+
+impl Schemas {
+    /// With the schemas that are valid where `reader` stands.
+    pub fn new(filter: TableFilter, reader: &Reader) -> Result<Self> {
+        let mut schemas = Schemas { known: HashMap::new(), filter };
+        for (key, value) in reader.heads().range(SCHEMA_PREFIX.as_bytes()) {
+            schemas.add(key, value)?;
+        }
+        Ok(schemas)
+    }
+
+    /// The schema with this id, if its table is wanted.
+    #[inline]
+    pub fn wanted(&self, id: u32) -> Option<&Arc<Schema>> {
+        self.known.get(&id).filter(|(_, wanted)| *wanted).map(|(schema, _)| schema)
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let schema = schema_of(key, value)?;
+        let wanted = (self.filter)(&schema);
+        self.known.insert(schema.id, (Arc::new(schema), wanted));
+        Ok(())
+    }
+
+    fn add_from(&mut self, frame: &Frame<'_>) -> Result<()> {
+        for head in frame.heads() {
+            if let (true, Some(value)) = (head.key.starts_with(SCHEMA_PREFIX.as_bytes()), head.value) {
+                self.add(head.key, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Transactions on their way to a sink; reused from batch to batch.
+#[derive(Default)]
+pub struct Collected {
+    bytes: Vec<u8>,
+    transactions: Vec<Place>,
+    changes: usize,
+    /// One past the last change collected.
+    pub end: u64,
+    /// When the newest frame was written, microseconds since the epoch.
+    pub written_us: i64,
+}
+
+/// Where a transaction, or a part of a large one, lies in `bytes`.
+struct Place {
+    first_sequence: u64,
+    header: (usize, usize),
+    items: (usize, usize),
+}
+
+impl Collected {
+    /// Forgets everything; the next batch begins at `from`.
+    pub fn clear(&mut self, from: u64) {
+        self.bytes.clear();
+        self.transactions.clear();
+        self.changes = 0;
+        self.end = from;
+    }
+
+    /// Takes from `reader` all that is there at once, up to a batch's limits.
+    pub fn fill(&mut self, reader: &mut Reader, schemas: &mut Schemas) -> Result<()> {
+        while self.bytes.len() < BATCH_BYTES_MAX && self.changes < BATCH_CHANGES_MAX {
+            match reader.next().map_err(journal_error)? {
+                None => break,
+                Some(Item::Frame(frame)) => self.add_frame(&frame, schemas)?,
+                Some(Item::Part(part)) => {
+                    if part.index == 0 {
+                        schemas.add_from(&part.frame)?;
+                    }
+                    self.written_us = part.frame.time_us as i64;
+                    self.add(part.first_sequence, part.changes, part.header, part.body);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_frame(&mut self, frame: &Frame<'_>, schemas: &mut Schemas) -> Result<()> {
+        schemas.add_from(frame)?;
+        self.written_us = frame.time_us as i64;
+        for transaction in frame.transactions() {
+            // A frame may begin before the sequence that the reader was opened at.
+            let past = transaction.first_sequence + u64::from(transaction.changes) <= self.end;
+            if transaction.changes > 0 && !past {
+                self.add(transaction.first_sequence, transaction.changes, transaction.body, &[]);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, first_sequence: u64, changes: u32, header: &[u8], items: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(header);
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(items);
+        let end = self.bytes.len();
+        self.transactions.push(Place { first_sequence, header: (start, middle), items: (middle, end) });
+        self.changes += changes as usize;
+        self.end = self.end.max(first_sequence + u64::from(changes));
+    }
+
+    /// The headers, which the events will borrow.
+    pub fn headers(&self) -> Result<Vec<TransactionHeader<'_>>> {
+        let view = |place: &Place| TransactionView::decode(&self.bytes[place.header.0..place.header.1]);
+        self.transactions.iter().map(|place| Ok(view(place).map_err(damaged)?.header)).collect()
+    }
+
+    /// The changes from `from` on whose tables are wanted.
+    pub fn events<'a>(
+        &'a self,
+        from: u64,
+        headers: &'a [TransactionHeader<'a>],
+        schemas: &'a Schemas,
+    ) -> Result<Vec<Event<'a>>> {
+        let mut events = Vec::with_capacity(self.changes);
+        for (place, header) in self.transactions.iter().zip(headers) {
+            let changes = match place.items.0 == place.items.1 {
+                true => TransactionView::decode(&self.bytes[place.header.0..place.header.1]).map_err(damaged)?.changes(),
+                false => Changes::new(&self.bytes[place.items.0..place.items.1]),
+            };
+            collect(changes, place.first_sequence, from, header, schemas, &mut events)?;
+        }
+        Ok(events)
+    }
+}
+
+fn collect<'a>(
+    mut changes: Changes<'a>,
+    first_sequence: u64,
+    from: u64,
+    header: &'a TransactionHeader<'a>,
+    schemas: &'a Schemas,
+    events: &mut Vec<Event<'a>>,
+) -> Result<()> {
+    let mut sequence = first_sequence;
+    loop {
+        let mut skipped = 0;
+        let next = changes.next_wanted(&mut skipped, |schema| schemas.wanted(schema).is_some()).map_err(damaged)?;
+        sequence += skipped;
+        let Some(change) = next else { return Ok(()) };
+        if let Some(schema) = schemas.wanted(change.schema).filter(|_| sequence >= from) {
+            events.push(Event { sequence, change, schema, header });
+        }
+        sequence += 1;
+    }
+}

@@ -1,0 +1,294 @@
+//! The way into the journal: what a source appends becomes sequences, offsets and bytes.
+//!
+//! Invariant: a transaction, the position after it and the state that changes with it are one entry of the journal, so
+//! that a restart finds all of them or none.
+
+use crate::projection::{Projection, SCHEMA_PREFIX};
+use crate::source::Shared;
+use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
+use headwater_model::change::{Change, Changes};
+use headwater_model::source::{Committed, Intake, SidePart, SourceReport, StateUpdate};
+use headwater_model::{Error, Result, Schema, TransactionBuilder, TransactionView};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often a held source looks whether it may go on.
+const HELD_RETRY: Duration = Duration::from_millis(200);
+/// State keys of sources in the journal: `state/…`.
+const STATE_PREFIX: &str = "state/";
+/// How long to wait before a full disk is tried again.
+const FULL_DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// A source's journal.
+pub struct JournalIntake {
+    writer: Writer,
+    journal: Journal,
+    projection: Projection,
+    shared: Arc<Shared>,
+    /// After the last appended transaction, durable or not.
+    position: Option<Vec<u8>>,
+    next_schema: u32,
+}
+
+impl JournalIntake {
+    /// Over an opened journal, whose last position was `position`.
+    pub fn new(writer: Writer, position: Option<Vec<u8>>, shared: Arc<Shared>) -> Result<Self> {
+        let journal = writer.journal();
+        let projection = Projection::new(&shared.name);
+        let mut intake = JournalIntake { writer, journal, projection, shared, position, next_schema: 1 };
+        for schema in intake.read_schemas()? {
+            intake.next_schema = intake.next_schema.max(schema.id + 1);
+            intake.projection.add(&schema, &mut intake.writer).map_err(journal_error)?;
+        }
+        Ok(intake)
+    }
+
+    /// Makes everything durable and lets the folder go.
+    pub fn close(self) -> Result<()> {
+        self.writer.close().map_err(journal_error)
+    }
+
+    fn read_schemas(&self) -> Result<Vec<Schema>> {
+        let heads = self.writer.heads();
+        heads.range(SCHEMA_PREFIX.as_bytes()).map(|(key, value)| schema_of(key, value)).collect()
+    }
+
+    fn heads(&mut self, transaction: &Committed<'_>) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+        let mut heads = Vec::with_capacity(transaction.schemas.len() + transaction.state.len());
+        for schema in transaction.schemas {
+            self.projection.add(schema, &mut self.writer).map_err(journal_error)?;
+            self.next_schema = self.next_schema.max(schema.id + 1);
+            let key = format!("{SCHEMA_PREFIX}{}", schema.full_name());
+            let value = serde_json::to_vec(schema).map_err(|error| {
+                Error::stop(format!("the schema of {} cannot be written", schema.full_name())).source(error)
+            })?;
+            heads.push((key.into_bytes(), Some(value)));
+        }
+        for StateUpdate { key, value } in transaction.state {
+            heads.push((format!("{STATE_PREFIX}{key}").into_bytes(), value.clone()));
+        }
+        Ok(heads)
+    }
+
+    fn moved_to(&mut self, position: &[u8]) {
+        if !position.is_empty() {
+            let held = self.position.get_or_insert_default();
+            held.clear();
+            held.extend_from_slice(position);
+        }
+    }
+
+    /// Waits while a follower holds back more of the journal than the limit allows.
+    fn wait_while_held(&self) -> Result<()> {
+        while self.shared.held.load(Ordering::Acquire) {
+            if self.shared.stop.is_stopped() {
+                return Err(Error::reconnect("the source was held by a slow follower when it was stopped"));
+            }
+            self.shared.stop.pause(HELD_RETRY);
+        }
+        Ok(())
+    }
+
+    /// Runs a journal operation that may find the disk full: waits for room, then flushes what is pending.
+    fn with_room<T>(&mut self, result: Result<T, headwater_journal::Error>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_full() => self.wait_for_room(error).map(|()| None),
+            Err(error) => Err(journal_error(error)),
+        }
+    }
+
+    fn wait_for_room(&mut self, mut error: headwater_journal::Error) -> Result<()> {
+        loop {
+            tracing::error!(source = %self.shared.name, %error, "no room for the journal; waiting");
+            self.shared.fail("full", &error.to_string());
+            self.shared.stop.pause(FULL_DISK_RETRY);
+            if self.shared.stop.is_stopped() {
+                return Err(journal_error(error));
+            }
+            match self.writer.flush() {
+                Ok(()) => {
+                    self.shared.recovered();
+                    return Ok(());
+                }
+                Err(again) if again.is_full() => error = again,
+                Err(other) => return Err(journal_error(other)),
+            }
+        }
+    }
+}
+
+impl Intake for JournalIntake {
+    fn position(&self) -> Option<Vec<u8>> {
+        self.position.clone()
+    }
+
+    fn state(&self, key: &str) -> Option<Vec<u8>> {
+        self.writer.heads().get(format!("{STATE_PREFIX}{key}").as_bytes()).map(<[u8]>::to_vec)
+    }
+
+    fn state_keys(&self, prefix: &str) -> Vec<String> {
+        let prefix = format!("{STATE_PREFIX}{prefix}");
+        let keys = self.writer.heads().range(prefix.as_bytes());
+        keys.map(|(key, _)| String::from_utf8_lossy(&key[STATE_PREFIX.len()..]).into_owned()).collect()
+    }
+
+    fn schemas(&self) -> (Vec<Schema>, u32) {
+        // `new` has read them all once, so they are readable.
+        (self.read_schemas().unwrap_or_default(), self.next_schema)
+    }
+
+    fn append(&mut self, transaction: &Committed<'_>) -> Result<()> {
+        fail::fail_point!("engine::before_append");
+        self.wait_while_held()?;
+        let heads = self.heads(transaction)?;
+        let heads: Vec<Head<'_>> = heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();
+        let offsets = self.projection.offsets(transaction.changes.tallies()).map_err(unknown_schema)?;
+        let body: &[&[u8]] = match transaction.changes.is_empty() {
+            true => &[],
+            false => &[transaction.header, transaction.changes.items()],
+        };
+        let result = self.writer.append(&Entry {
+            changes: transaction.changes.changes(),
+            position: transaction.position,
+            body,
+            offsets,
+            heads: &heads,
+            derived: transaction.derived,
+        });
+        self.with_room(result)?;
+        self.moved_to(transaction.position);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let result = self.writer.flush();
+        self.with_room(result)?;
+        Ok(())
+    }
+
+    fn spill(&mut self, part: &SidePart<'_>, changes: &TransactionBuilder) -> Result<()> {
+        let offsets = self.projection.offsets(changes.tallies()).map_err(unknown_schema)?;
+        let body: &[&[u8]] = &[changes.items()];
+        let part_of = Part { changes: changes.changes(), body, offsets, heads: &[] };
+        let result = self.writer.side_append(part.id, &part_of);
+        self.with_room(result)?;
+        Ok(())
+    }
+
+    fn append_side(&mut self, id: &str, transaction: &Committed<'_>) -> Result<()> {
+        if !transaction.changes.is_empty() {
+            self.spill(&SidePart { id }, transaction.changes)?;
+        }
+        let heads = self.heads(transaction)?;
+        let heads: Vec<Head<'_>> = heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();
+        let result = self.writer.side_commit(
+            id,
+            &Entry {
+                changes: 0,
+                position: transaction.position,
+                body: &[transaction.header],
+                offsets: &[],
+                heads: &heads,
+                derived: transaction.derived,
+            },
+        );
+        self.with_room(result)?;
+        self.moved_to(transaction.position);
+        Ok(())
+    }
+
+    fn abort_side(&mut self, id: &str) -> Result<()> {
+        self.writer.side_abort(id).map_err(journal_error)
+    }
+
+    fn prepare_side(&mut self, id: &str, transaction: &Committed<'_>) -> Result<()> {
+        // An empty one is opened too: its commit must find it.
+        self.spill(&SidePart { id }, transaction.changes)?;
+        self.writer.side_prepare(id).map_err(journal_error)?;
+        let nothing = TransactionBuilder::default();
+        self.append(&Committed { changes: &nothing, ..*transaction })
+    }
+
+    fn sides(&self) -> Vec<String> {
+        self.writer.sides().into_iter().map(|side| side.id).collect()
+    }
+
+    fn accepts_derived(&self) -> bool {
+        self.shared.followers_ahead.load(Ordering::Acquire) == 0
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.writer.next_sequence()
+    }
+
+    fn changes_since(&self, sequence: u64, visit: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()> {
+        let mut reader = self.journal.reader(From::Sequence(sequence)).map_err(journal_error)?;
+        while let Some(item) = reader.next().map_err(journal_error)? {
+            match item {
+                Item::Frame(frame) => {
+                    for transaction in frame.transactions() {
+                        let view = TransactionView::decode(transaction.body).map_err(damaged)?;
+                        each(view.changes(), transaction.first_sequence, sequence, visit)?;
+                    }
+                }
+                Item::Part(part) => each(Changes::new(part.body), part.first_sequence, sequence, visit)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshot_request(&mut self) -> Option<Vec<String>> {
+        self.shared.take_snapshot_request()
+    }
+
+    fn durable_position(&self) -> Option<Vec<u8>> {
+        self.journal.durable_position()
+    }
+
+    fn stopping(&self) -> bool {
+        self.shared.stop.is_stopped()
+    }
+
+    fn report(&mut self, report: SourceReport) {
+        self.shared.report(report);
+    }
+}
+
+fn each(
+    changes: Changes<'_>,
+    first: u64,
+    wanted: u64,
+    visit: &mut dyn FnMut(&Change<'_>) -> Result<()>,
+) -> Result<()> {
+    for (change, sequence) in changes.zip(first..) {
+        if sequence >= wanted {
+            visit(&change.map_err(damaged)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a schema as the journal keeps it.
+pub fn schema_of(key: &[u8], value: &[u8]) -> Result<Schema> {
+    serde_json::from_slice(value).map_err(|error| {
+        Error::stop(format!("the journal's record {} cannot be read", String::from_utf8_lossy(key)))
+            .hint("It was written by a later version, or is damaged: run `headwater journal verify`.")
+            .source(error)
+    })
+}
+
+/// What the engine does about an error of the journal: all of them but a full disk are for a person.
+pub fn journal_error(error: headwater_journal::Error) -> Error {
+    Error::stop("the journal refuses").source(error)
+}
+
+pub fn damaged(error: headwater_model::change::Damaged) -> Error {
+    Error::stop("a transaction in the journal").source(error)
+}
+
+fn unknown_schema(id: u32) -> Error {
+    Error::stop(format!("a change refers to schema {id}, which was never announced"))
+        .hint("This is a defect of the source; please report it.")
+}

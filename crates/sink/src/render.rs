@@ -1,0 +1,260 @@
+//! Values as text and as JSON, the form in which every target that keeps text sees them. Pure.
+//!
+//! Invariant: nothing is lost. An integer keeps all its digits, a decimal its scale, a time its fraction; what JSON
+//! numbers cannot carry safely is a string. Start at [`json`] and [`text`], which differ only in quotes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use headwater_model::value::{Date, ZERO_TIMESTAMP};
+use headwater_model::{Type, Value};
+use serde::de::IgnoredAny;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+
+/// Appends `value` of a column of type `kind` as JSON: integers, bits, years and floats as numbers (a float that is not
+/// finite is null), decimals as strings with their scale, JSON as itself, vectors as arrays, all else as strings.
+#[inline]
+pub fn json(out: &mut Vec<u8>, value: Value<'_>, kind: &Type) {
+    match value {
+        Value::Null | Value::Absent => out.extend_from_slice(b"null"),
+        Value::Int(_) | Value::UInt(_) | Value::Year(_) | Value::Bit(_) | Value::Vector(_) => text(out, value, kind),
+        Value::Float(v) if !v.is_finite() => out.extend_from_slice(b"null"),
+        Value::Double(v) if !v.is_finite() => out.extend_from_slice(b"null"),
+        Value::Float(_) | Value::Double(_) => text(out, value, kind),
+        Value::Text(v) | Value::Enum(v) | Value::Set(v) => json_string(out, v),
+        Value::Json(v) => json_document(out, v),
+        _ => {
+            // What remains is rendered in digits, letters and `-:.T+/=`: nothing to escape.
+            out.push(b'"');
+            text(out, value, kind);
+            out.push(b'"');
+        }
+    }
+}
+
+/// Appends `value` as the same text without quotes: for keys, hash fields and members. NULL appends nothing; the caller
+/// has looked for it before.
+#[inline]
+pub fn text(out: &mut Vec<u8>, value: Value<'_>, kind: &Type) {
+    match value {
+        Value::Null | Value::Absent => {}
+        Value::Int(v) => out.extend_from_slice(itoa::Buffer::new().format(v).as_bytes()),
+        Value::UInt(v) | Value::Bit(v) => unsigned(out, v),
+        Value::Year(v) => unsigned(out, u64::from(v)),
+        Value::Float(v) => float(out, f64::from(v), v),
+        Value::Double(v) => float(out, v, v),
+        Value::Decimal(v) | Value::Text(v) | Value::Enum(v) | Value::Set(v) | Value::Json(v) => {
+            out.extend_from_slice(v.as_bytes());
+        }
+        Value::Bytes(v) => base64(out, &[v]),
+        Value::Geometry { srid, wkb } => base64(out, &[&srid.to_le_bytes(), wkb]),
+        Value::Date(v) => date(out, v),
+        Value::DateTime(v) => {
+            date(out, v.date);
+            let seconds = u32::from(v.hour) * 3600 + u32::from(v.minute) * 60 + u32::from(v.second);
+            out.push(b'T');
+            clock(out, seconds, v.micros, kind);
+        }
+        Value::Timestamp(v) => timestamp(out, v, kind),
+        Value::Time(v) => time(out, v, kind),
+        Value::Vector(v) => vector(out, v),
+        Value::Uuid(v) => uuid(out, v),
+        Value::Inet4(v) => display(out, Ipv4Addr::from(v)),
+        Value::Inet6(v) => display(out, Ipv6Addr::from(v)),
+    }
+}
+
+/// Appends `text` as a JSON string with its quotes.
+#[inline]
+pub fn json_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    for (i, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[copied..i]);
+        copied = i + 1;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+        }
+    }
+    out.extend_from_slice(&bytes[copied..]);
+    out.push(b'"');
+}
+
+/// MariaDB's JSON is text under a constraint that can be switched off, so what is embedded is looked at first.
+fn json_document(out: &mut Vec<u8>, document: &str) {
+    if serde_json::from_str::<IgnoredAny>(document).is_ok() {
+        out.extend_from_slice(document.as_bytes());
+    } else {
+        json_string(out, document);
+    }
+}
+
+#[inline]
+fn unsigned(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+/// The shortest digits that read back as `shortest`, with an exponent where plain digits would be long.
+fn float(out: &mut Vec<u8>, magnitude: f64, shortest: impl std::fmt::Display + std::fmt::LowerExp) {
+    let plain = magnitude == 0.0 || (1e-5..1e17).contains(&magnitude.abs()) || !magnitude.is_finite();
+    let _ = if plain { write!(out, "{shortest}") } else { write!(out, "{shortest:e}") };
+}
+
+fn base64(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    let joined;
+    let bytes = match parts {
+        [bytes] => *bytes,
+        _ => {
+            joined = parts.concat();
+            &joined
+        }
+    };
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
+    out.truncate(start + written);
+}
+
+#[inline]
+fn digits<const N: usize>(out: &mut Vec<u8>, mut value: u32) {
+    let mut text = [b'0'; N];
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    out.extend_from_slice(&text);
+}
+
+fn date(out: &mut Vec<u8>, value: Date) {
+    digits::<4>(out, u32::from(value.year));
+    out.push(b'-');
+    digits::<2>(out, u32::from(value.month));
+    out.push(b'-');
+    digits::<2>(out, u32::from(value.day));
+}
+
+/// `hh:mm:ss.fff`: three digits of fraction, and as many as the column has where it has more.
+fn clock(out: &mut Vec<u8>, seconds: u32, micros: u32, kind: &Type) {
+    let hours = seconds / 3600;
+    if hours > 99 {
+        unsigned(out, u64::from(hours));
+    } else {
+        digits::<2>(out, hours);
+    }
+    out.push(b':');
+    digits::<2>(out, seconds / 60 % 60);
+    out.push(b':');
+    digits::<2>(out, seconds % 60);
+    out.push(b'.');
+    let start = out.len();
+    digits::<6>(out, micros);
+    let fraction = match kind {
+        Type::Time { fraction } | Type::DateTime { fraction } | Type::Timestamp { fraction } => *fraction,
+        _ => 6,
+    };
+    out.truncate(start + usize::from(fraction.clamp(3, 6)));
+}
+
+fn timestamp(out: &mut Vec<u8>, micros: i64, kind: &Type) {
+    if micros == ZERO_TIMESTAMP {
+        date(out, Date { year: 0, month: 0, day: 0 });
+        out.push(b'T');
+        clock(out, 0, 0, kind);
+    } else {
+        date(out, civil(micros.div_euclid(MICROS_PER_DAY)));
+        out.push(b'T');
+        let of_day = micros.rem_euclid(MICROS_PER_DAY);
+        clock(out, (of_day / MICROS_PER_SECOND) as u32, (of_day % MICROS_PER_SECOND) as u32, kind);
+    }
+    out.push(b'Z');
+}
+
+fn time(out: &mut Vec<u8>, micros: i64, kind: &Type) {
+    if micros < 0 {
+        out.push(b'-');
+    }
+    let magnitude = micros.unsigned_abs();
+    let second = MICROS_PER_SECOND as u64;
+    // A TIME is at most 839 hours; the clamp only keeps a damaged value from wrapping.
+    let seconds = (magnitude / second).min(u64::from(u32::MAX)) as u32;
+    clock(out, seconds, (magnitude % second) as u32, kind);
+}
+
+/// The Gregorian date of a day counted from 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: i64) -> Date {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    Date { year: year.clamp(0, 9999) as u16, month: month as u8, day: day as u8 }
+}
+
+/// Days since 1970-01-01, for targets that sort by a number; `None` for a date
+/// that is no day, such as `0000-00-00`.
+pub fn unix_days(date: Date) -> Option<i64> {
+    if !(1..=12).contains(&date.month) || date.day == 0 {
+        return None;
+    }
+    let month = i64::from(date.month);
+    let year = i64::from(date.year) - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + i64::from(date.day) - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    Some(era * 146_097 + of_era - 719_468)
+}
+
+fn vector(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'[');
+    for (i, chunk) in bytes.chunks_exact(4).enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let value = f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        if value.is_finite() {
+            float(out, f64::from(value), value);
+        } else {
+            out.extend_from_slice(b"null");
+        }
+    }
+    out.push(b']');
+}
+
+fn uuid(out: &mut Vec<u8>, bytes: [u8; 16]) {
+    for (i, byte) in bytes.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        let _ = write!(out, "{byte:02x}");
+    }
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;

@@ -1,0 +1,355 @@
+//! The ends of a transaction: commit, rollback, savepoints, and XA's prepare and its outcome.
+//!
+//! Invariant: whatever ends a transaction moves the position past it, in the same append as its changes. A prepared XA
+//! transaction waits in a side segment of its own until the log says what became of it, however long that takes.
+
+use super::decode::{EventHeader, MariaGtid};
+use super::gtid::Uuid;
+use super::position::Gtids;
+use super::transaction::{Transactions, side_of_xa};
+use headwater_model::change::{Change, Changes};
+use headwater_model::source::{Committed, Intake, StateUpdate};
+use headwater_model::transaction::put_header;
+use headwater_model::{Op, Origin, Result, Row, TransactionBuilder, TransactionHeader};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// State keys of prepared XA transactions: a side segment without one was never prepared to the end.
+pub const XA_STATE: &str = "xa/";
+
+/// Savepoints that are remembered of one transaction.
+const SAVEPOINTS_MAX: usize = 10_000;
+
+/// A transaction's name in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Txid {
+    /// GTIDs are off.
+    None,
+    /// MySQL's.
+    MySql {
+        /// Server that committed it first.
+        uuid: Uuid,
+        /// Tag, empty when none.
+        tag: Box<str>,
+        /// Number.
+        number: u64,
+    },
+    /// MariaDB's.
+    MariaDb(MariaGtid),
+}
+
+/// A transaction whose end has not been seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    pub txid: Txid,
+    pub server_id: u32,
+    /// Where its first event begins.
+    pub start: u64,
+    /// When it was committed; 0 when only its last event tells.
+    pub commit_us: i64,
+    pub thread: u64,
+    /// A BEGIN was seen, so that an end will come.
+    pub began: bool,
+    /// It is an XA transaction with this id.
+    pub xa: Option<String>,
+}
+
+impl Open {
+    pub fn new(txid: Txid, server_id: u32, start: u64, commit_us: i64) -> Self {
+        Open { txid, server_id, start, commit_us, thread: 0, began: false, xa: None }
+    }
+}
+
+/// A place in the open transaction to which it may be rolled back.
+pub struct Savepoint {
+    pub name: String,
+    /// Bytes of the changes before it.
+    pub length: usize,
+    /// What lay before it has left memory.
+    pub is_spilled: bool,
+}
+
+impl Transactions {
+    /// The transaction ends well.
+    pub(super) fn commit(&mut self, header: &EventHeader, xid: u64, intake: &mut dyn Intake) -> Result<()> {
+        let Some(open) = self.open.take() else { return Err(self.stop("a commit stands outside a transaction")) };
+        self.advance(&open);
+        if self.changes.is_empty() && self.side.is_none() && !self.tables.has_news() {
+            self.ended();
+            return Ok(());
+        }
+        if self.side.is_some() {
+            self.announce(intake)?;
+        }
+        self.encode(&open, header, xid);
+        let committed = Committed {
+            header: &self.header,
+            changes: &self.changes,
+            position: &self.encoded,
+            state: self.tables.new_state(),
+            schemas: self.tables.new_schemas(),
+            derived: false,
+        };
+        fail::fail_point!("mysql::commit");
+        match &self.side {
+            Some(side) => intake.append_side(side, &committed)?,
+            None => intake.append(&committed)?,
+        }
+        self.saved();
+        Ok(())
+    }
+
+    /// ROLLBACK: what the log holds of it did not happen.
+    pub(super) fn roll_back(&mut self, header: &EventHeader, intake: &mut dyn Intake) -> Result<()> {
+        self.discard_changes(intake)?;
+        // Definitions and their schemas are never rolled back.
+        self.commit(header, 0, intake)
+    }
+
+    /// The transaction has no end; nothing of it happened, and the position stays.
+    pub(super) fn discard(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        self.discard_changes(intake)?;
+        self.open = None;
+        self.savepoints.clear();
+        self.forget_statement();
+        Ok(())
+    }
+
+    fn discard_changes(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        self.changes.clear();
+        match self.side.take() {
+            Some(side) => intake.abort_side(&side),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn set_savepoint(&mut self, name: String) {
+        // A name that is used again moves the savepoint.
+        self.savepoints.retain(|savepoint| savepoint.name != name);
+        if self.savepoints.len() < SAVEPOINTS_MAX {
+            let is_spilled = false;
+            self.savepoints.push(Savepoint { name, length: self.changes.len(), is_spilled });
+        }
+    }
+
+    /// ROLLBACK TO: MariaDB leaves what is taken back in the log when a table that cannot roll back was involved.
+    pub(super) fn roll_back_to(&mut self, name: &str) -> Result<()> {
+        let found = self.savepoints.iter().rposition(|savepoint| savepoint.name.eq_ignore_ascii_case(name));
+        let Some(found) = found else {
+            return Err(self.stop(format!("ROLLBACK TO {name}, which is no savepoint of the transaction")));
+        };
+        if self.savepoints[found].is_spilled {
+            return Err(self
+                .stop("ROLLBACK TO a savepoint that has left memory")
+                .hint("Raise `transaction_bytes_max` above the size of the transaction, and start the source again."));
+        }
+        let length = self.savepoints[found].length;
+        if length < self.changes.len() {
+            self.changes = self.changes_before(length)?;
+        }
+        self.savepoints.truncate(found + 1);
+        Ok(())
+    }
+
+    /// Copies the changes in the first `length` bytes.
+    fn changes_before(&self, length: usize) -> Result<TransactionBuilder> {
+        let mut kept = TransactionBuilder::default();
+        let mut statement = None;
+        for change in Changes::new(&self.changes.items()[..length]) {
+            let change = change.map_err(|error| self.stop("changes cannot be read back").source(error))?;
+            if change.statement != statement {
+                statement = change.statement;
+                statement.inspect(|text| kept.statement(text));
+            }
+            let key_changed = change.op == Op::Update && self.tables.key_changed(&change);
+            copy(&change, key_changed, &mut kept);
+        }
+        Ok(kept)
+    }
+
+    /// XA PREPARE: the changes wait outside memory for their outcome.
+    pub(super) fn prepare(&mut self, header: &EventHeader, id: &str, intake: &mut dyn Intake) -> Result<()> {
+        let Some(open) = self.open.take() else { return Err(self.stop("XA PREPARE stands outside a transaction")) };
+        self.advance(&open);
+        if self.changes.is_empty() && self.side.is_none() {
+            self.ended();
+            return Ok(());
+        }
+        self.announce(intake)?;
+        self.encode(&open, header, 0);
+        let state = StateUpdate { key: format!("{XA_STATE}{id}"), value: Some(self.encoded.clone()) };
+        self.tables.push_state(state);
+        let committed = Committed {
+            header: &self.header,
+            changes: &self.changes,
+            position: &self.encoded,
+            state: self.tables.new_state(),
+            schemas: self.tables.new_schemas(),
+            derived: false,
+        };
+        fail::fail_point!("mysql::prepare");
+        intake.prepare_side(&side_of_xa(id), &committed)?;
+        self.prepared.insert(id.to_owned());
+        self.saved();
+        Ok(())
+    }
+
+    /// XA COMMIT, in a transaction of its own: now the changes happen.
+    pub(super) fn commit_prepared(&mut self, header: &EventHeader, id: &str, intake: &mut dyn Intake) -> Result<()> {
+        // One that is not here held no captured rows: what was prepared before the first start was waited for.
+        if self.prepared.remove(id) {
+            self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: None });
+            self.side = Some(side_of_xa(id));
+        }
+        self.commit(header, 0, intake)
+    }
+
+    /// XA ROLLBACK: the changes never happen.
+    pub(super) fn roll_back_prepared(&mut self, header: &EventHeader, id: &str, intake: &mut dyn Intake) -> Result<()> {
+        let held = self.prepared.remove(id);
+        if held {
+            // The state first: a side segment without one is dropped at the next start.
+            self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: None });
+        }
+        self.commit(header, 0, intake)?;
+        if held {
+            intake.abort_side(&side_of_xa(id))?;
+        }
+        Ok(())
+    }
+
+    /// The log begins anew: what became of XA transactions that were prepared before will never be read.
+    pub(super) fn forget_prepared(&mut self, ids: BTreeSet<String>, intake: &mut dyn Intake) -> Result<()> {
+        for id in ids {
+            self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: None });
+            intake.abort_side(&side_of_xa(&id))?;
+        }
+        self.moved = true;
+        Ok(())
+    }
+
+    /// Makes new schemas known before changes that have them leave memory.
+    pub(super) fn announce(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        if self.tables.new_schemas().is_empty() {
+            return Ok(());
+        }
+        self.put_own_header();
+        let nothing = TransactionBuilder::default();
+        intake.append(&Committed {
+            header: &self.header,
+            changes: &nothing,
+            // Empty: the position stays where it is.
+            position: &[],
+            state: &[],
+            schemas: self.tables.new_schemas(),
+            derived: false,
+        })?;
+        self.tables.announced();
+        Ok(())
+    }
+
+    fn put_own_header(&mut self) {
+        let now = now_us();
+        self.header.clear();
+        put_header(
+            &mut self.header,
+            &TransactionHeader { commit_us: now, receive_us: now, origin: Origin::Headwater },
+        );
+    }
+
+    /// Appends the position alone, if it has moved past transactions of other tables since the last append.
+    pub fn save_position(&mut self, intake: &mut dyn Intake) -> Result<bool> {
+        if !self.moved || self.open.is_some() {
+            return Ok(false);
+        }
+        self.encoded.clear();
+        self.position.encode(&mut self.encoded);
+        self.put_own_header();
+        intake.append(&Committed {
+            header: &self.header,
+            changes: &self.changes,
+            position: &self.encoded,
+            state: self.tables.new_state(),
+            schemas: self.tables.new_schemas(),
+            derived: false,
+        })?;
+        self.saved();
+        Ok(true)
+    }
+
+    fn advance(&mut self, open: &Open) {
+        match (&mut self.position.gtids, &open.txid) {
+            (Gtids::MySql(set), Txid::MySql { uuid, tag, number }) => set.add(*uuid, tag, *number),
+            (Gtids::MariaDb(position), Txid::MariaDb(gtid)) => position.set(*gtid),
+            _ => {}
+        }
+        if self.position.file != self.file {
+            self.position.file.clone_from(&self.file);
+        }
+        self.position.offset = self.end;
+        self.moved = true;
+    }
+
+    fn encode(&mut self, open: &Open, header: &EventHeader, xid: u64) {
+        self.encoded.clear();
+        self.position.encode(&mut self.encoded);
+        self.gtid.clear();
+        // Writing into a String cannot fail.
+        let _ = match &open.txid {
+            Txid::None => Ok(()),
+            Txid::MySql { uuid, tag, number } if tag.is_empty() => write!(self.gtid, "{uuid}:{number}"),
+            Txid::MySql { uuid, tag, number } => write!(self.gtid, "{uuid}:{tag}:{number}"),
+            Txid::MariaDb(gtid) => write!(self.gtid, "{gtid}"),
+        };
+        let commit_us = match open.commit_us {
+            0 => i64::from(header.timestamp) * 1_000_000,
+            exact => exact,
+        };
+        self.header.clear();
+        put_header(
+            &mut self.header,
+            &TransactionHeader {
+                commit_us,
+                receive_us: now_us(),
+                origin: Origin::Binlog {
+                    server_id: open.server_id,
+                    file: &self.file,
+                    position: open.start,
+                    gtid: &self.gtid,
+                    thread: open.thread,
+                    xid,
+                },
+            },
+        );
+    }
+
+    fn saved(&mut self) {
+        self.changes.clear();
+        self.side = None;
+        self.tables.saved();
+        self.moved = false;
+        self.ended();
+    }
+
+    fn ended(&mut self) {
+        self.savepoints.clear();
+        self.forget_statement();
+    }
+}
+
+fn copy(change: &Change<'_>, key_changed: bool, into: &mut TransactionBuilder) {
+    let out = into.begin(change.op, change.schema, change.place, change.row);
+    let put = |row: Option<Row<'_>>, out: &mut Vec<u8>| {
+        if let Some(row) = row {
+            row.encode(out);
+        }
+    };
+    put(change.before, out);
+    put(change.after, out);
+    into.end(change.op, change.schema, key_changed);
+}
+
+fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}

@@ -1,0 +1,128 @@
+//! Loads the definitions of tables from a server, together with a position of its log at which they hold.
+//!
+//! Invariant: no lock is taken; the definitions are read before and after the position, and only when both readings are
+//! the same do they belong to it. Start at [`load_with_position`].
+
+use super::catalog::{self, Catalog, Session};
+use super::config::Options;
+use super::decode::Charsets;
+use super::failure;
+use super::position::Position;
+use super::server::{Server, identifier};
+use super::wire::{self, Connection};
+use headwater_model::{Error, Result};
+use std::time::Duration;
+
+/// How often the definitions are read before giving up for a while.
+const READINGS_MAX: usize = 20;
+
+/// How long to give up for.
+const READING_RETRY: Duration = Duration::from_secs(5);
+
+/// `SHOW CREATE` statements of every table, in order: what is compared.
+type Statements = Vec<(String, String)>;
+
+/// The definitions, and the end of the log at which they hold.
+pub fn load_with_position(options: &Options, connection: &mut Connection, server: &Server) -> Result<(Catalog, Position)> {
+    let failed = |error| failure::of_connection(&options.name, error);
+    let mut before = read(options, connection)?;
+    for _ in 0..READINGS_MAX {
+        let position = server.end_of_log(connection).map_err(failed)?;
+        let after = read(options, connection)?;
+        if before == after {
+            return Ok((catalog_of(options, connection, server, &after)?, position));
+        }
+        before = after;
+    }
+    Err(Error::retry_after(
+        READING_RETRY,
+        format!("source {}: the definitions of tables change faster than they can be read", options.name),
+    ))
+}
+
+/// The definitions as they are now.
+pub fn load(options: &Options, connection: &mut Connection, server: &Server) -> Result<Catalog> {
+    let statements = read(options, connection)?;
+    catalog_of(options, connection, server, &statements)
+}
+
+/// The server's character sets, by number of collation.
+pub fn charsets(options: &Options, connection: &mut Connection, server: &Server) -> Result<Charsets> {
+    let failed = |error| failure::of_connection(&options.name, error);
+    // Since 10.10 MariaDB has collations that fit several character sets, and lists each pair apart.
+    let sql = match server.is_mariadb && server.version_parts >= (10, 10, 0) {
+        true => {
+            "SELECT ID AS i, CHARACTER_SET_NAME AS c FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE ID \
+             IS NOT NULL"
+        }
+        false => "SELECT ID AS i, CHARACTER_SET_NAME AS c FROM information_schema.COLLATIONS",
+    };
+    let rows = connection.query(sql).map_err(failed)?;
+    let pairs = (0..rows.rows.len()).filter_map(|row| Some((rows.text(row, "i")?.parse().ok()?, rows.text(row, "c")?)));
+    Ok(Charsets::from_rows(pairs))
+}
+
+fn read(options: &Options, connection: &mut Connection) -> Result<Statements> {
+    let failed = |error| failure::of_connection(&options.name, error);
+    // SHOW CREATE follows the session's mode: without ANSI_QUOTES and the like there is one way to read it.
+    connection.execute("SET SESSION sql_mode = '', sql_quote_show_create = 1").map_err(failed)?;
+    let tables = connection
+        .query(
+            "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, TABLE_TYPE AS k FROM information_schema.TABLES WHERE TABLE_TYPE NOT \
+             LIKE '%VIEW' ORDER BY TABLE_SCHEMA, TABLE_NAME",
+        )
+        .map_err(failed)?;
+    let mut statements = Vec::new();
+    for row in 0..tables.rows.len() {
+        let (Some(database), Some(table)) = (tables.text(row, "d"), tables.text(row, "t")) else { continue };
+        if !options.filter.touches(database) || tables.text(row, "k").is_some_and(|kind| kind.contains("TEMPORARY")) {
+            continue;
+        }
+        let what = if tables.text(row, "k") == Some("SEQUENCE") { "SEQUENCE" } else { "TABLE" };
+        let sql = format!("SHOW CREATE {what} {}.{}", identifier(database), identifier(table));
+        let result = match connection.query(&sql) {
+            Ok(result) => result,
+            Err(error) if error.server().is_some_and(|error| matches!(error.code, 1146 | 1049)) => continue,
+            Err(error) if error.server().is_some_and(|error| error.code == 1142) && !options.filter.captures(database, table) => {
+                continue;
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let text = result.rows.first().and_then(|row| row.get(1)).and_then(Option::as_deref).unwrap_or_default();
+        statements.push((database.to_owned(), String::from_utf8_lossy(text).into_owned()));
+    }
+    Ok(statements)
+}
+
+fn catalog_of(options: &Options, connection: &mut Connection, server: &Server, statements: &Statements) -> Result<Catalog> {
+    let failed = |error: wire::Error| failure::of_connection(&options.name, error);
+    let mut catalog = Catalog::new(server.catalog_options());
+    let databases = connection
+        .query("SELECT SCHEMA_NAME AS d, DEFAULT_CHARACTER_SET_NAME AS c FROM information_schema.SCHEMATA")
+        .map_err(failed)?;
+    for row in 0..databases.rows.len() {
+        if let (Some(database), Some(charset)) = (databases.text(row, "d"), databases.text(row, "c")) {
+            catalog.insert_database(database, charset);
+        }
+    }
+    for (database, sql) in statements {
+        let session = Session::new(database);
+        if let Err(error) = catalog.insert_show_create(&session, sql) {
+            skip(options, server, error)?;
+        }
+    }
+    Ok(catalog)
+}
+
+/// A definition that is not understood is no reason to stop while the log says what its rows are.
+fn skip(options: &Options, server: &Server, error: catalog::DdlError) -> Result<()> {
+    let captured = error.tables.iter().any(|name| options.filter.captures(&name.database, &name.table));
+    if !captured || server.variable("binlog_row_metadata").eq_ignore_ascii_case("FULL") {
+        tracing::warn!(source = options.name, %error, "a table's definition is not understood");
+        return Ok(());
+    }
+    Err(Error::stop(format!("source {}: a table's definition is not understood", options.name)).source(error).hint(
+        "Run SET GLOBAL binlog_row_metadata = 'FULL', so that the log itself says what its rows are, and please report the \
+         definition.",
+    ))
+}

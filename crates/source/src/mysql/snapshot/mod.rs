@@ -1,0 +1,378 @@
+//! Snapshots: tables are read in chunks while the log is being streamed, and neither waits for the other.
+//!
+//! Workers read chunks (`chunk.rs`); the stream's thread writes each into the journal once it has read the log up to the
+//! chunk's high mark, leaving out the rows that the stream has touched (`keys.rs`), while `rewrite.rs` makes streamed
+//! changes fit the rows that are not there yet. Invariant: whichever of stream and chunk comes first writes a row, and
+//! the other yields; so the journal is a well-formed history at every moment. Start at [`Snapshot`].
+
+mod chunk;
+mod keys;
+mod rewrite;
+mod row;
+mod select;
+pub mod state;
+
+pub use chunk::{Endpoint, LogPlace};
+pub use row::RowPlan;
+
+use super::position::file_number;
+use chunk::{Chunk, Job, Sent, Work};
+use headwater_model::change::{Change, Changes};
+use headwater_model::source::{Committed, Intake, StateUpdate};
+use headwater_model::transaction::put_header;
+use headwater_model::{Error, Op, Origin, Result, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value};
+use rewrite::{Underway, concerns, rewrite};
+use state::{TABLE_PREFIX, TableState};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Chunks that may wait for the stream, beside those that workers hold.
+const CHUNKS_WAITING_MAX: usize = 2;
+
+/// What a snapshot is told to do.
+pub struct Plan {
+    /// The server that is read.
+    pub server: Endpoint,
+    /// Rows of a chunk.
+    pub chunk_rows: u32,
+    /// Workers.
+    pub workers: u16,
+    /// The tables that are not finished: their schemas, which the journal knows already. All have a key.
+    pub tables: Vec<Arc<Schema>>,
+}
+
+/// A snapshot that is being taken. Belongs to the stream's thread.
+pub struct Snapshot {
+    tables: Vec<Table>,
+    underway: HashMap<u32, Underway>,
+    work: Arc<Work>,
+    chunks: Receiver<Sent>,
+    pending: VecDeque<Chunk>,
+    workers: Vec<JoinHandle<()>>,
+    rewritten: TransactionBuilder,
+    wrote_any: bool,
+    rows: u64,
+}
+
+struct Table {
+    schema: Arc<Schema>,
+    state: TableState,
+    generation: Arc<AtomicU64>,
+    wrote_any: bool,
+}
+
+impl Snapshot {
+    /// Begins, or goes on with, the snapshot of the plan's tables. The stream must stand where the journal does.
+    pub fn begin(plan: Plan, intake: &mut dyn Intake) -> Result<Snapshot> {
+        let workers = usize::from(plan.workers);
+        let (sender, chunks) = sync_channel(CHUNKS_WAITING_MAX);
+        let mut snapshot = Snapshot {
+            tables: Vec::new(),
+            underway: HashMap::new(),
+            work: Arc::new(Work::new(plan.server, plan.chunk_rows)),
+            chunks,
+            pending: VecDeque::new(),
+            workers: Vec::new(),
+            rewritten: TransactionBuilder::default(),
+            wrote_any: false,
+            rows: 0,
+        };
+        for schema in plan.tables {
+            snapshot.add(schema, workers, intake)?;
+        }
+        snapshot.know_what_is_written(intake)?;
+        for number in 0..workers {
+            let (work, sender) = (snapshot.work.clone(), sender.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("snapshot-{number}"))
+                .spawn(move || chunk::work(&work, &sender))
+                .map_err(|error| Error::stop("no thread for the snapshot").source(error))?;
+            snapshot.workers.push(thread);
+        }
+        Ok(snapshot)
+    }
+
+    /// Whether every table is written.
+    pub fn is_finished(&self) -> bool {
+        self.tables.iter().all(|table| table.state.finished)
+    }
+
+    /// Rows written since this began.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The changes of a streamed transaction as they must stand in the journal.
+    pub fn adjust<'a>(&'a mut self, changes: &'a TransactionBuilder) -> Result<&'a TransactionBuilder> {
+        if !concerns(changes, &self.underway) {
+            return Ok(changes);
+        }
+        self.rewritten.clear();
+        rewrite(changes, &mut self.rewritten, &mut self.underway).map_err(|error| {
+            Error::stop("the snapshot cannot go on while so much changes")
+                .hint("Take it when the table is calmer, or leave the table out.")
+                .source(error)
+        })?;
+        Ok(&self.rewritten)
+    }
+
+    /// The table has another shape, or was emptied: what was read of it and is not written yet is read again.
+    pub fn table_changed(&mut self, old: u32, new: Option<&Arc<Schema>>) {
+        let Some(index) = self.tables.iter().position(|table| table.schema.id == old) else { return };
+        let table = &mut self.tables[index];
+        let generation = table.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let underway = self.underway.remove(&old);
+        self.pending.retain(|chunk| chunk.job.table != index);
+        match new {
+            None => table.state = TableState::done(),
+            Some(schema) => {
+                table.schema = schema.clone();
+                if !table.state.finished {
+                    self.underway.extend(underway.map(|underway| (schema.id, underway)));
+                    self.push_jobs(index, generation);
+                }
+            }
+        }
+    }
+
+    /// Writes the chunks for which the stream has come far enough. `read_to` is the place up to which it has read the log,
+    /// between two transactions; `gtids` says the same for people. Answers whether anything was written.
+    pub fn poll(&mut self, intake: &mut dyn Intake, read_to: &LogPlace, gtids: &str) -> Result<bool> {
+        loop {
+            match self.chunks.try_recv() {
+                Ok(Ok(chunk)) if self.is_current(&chunk.job) => self.pending.push_back(chunk),
+                Ok(Err((job, error))) if self.is_current(&job) => return Err(error),
+                Ok(_) => {}
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        let mut wrote = false;
+        while let Some(chunk) = self.pending.pop_front_if(|chunk| read_to.reaches(&chunk.high)) {
+            if !intake.accepts_derived() {
+                self.pending.push_front(chunk);
+                break;
+            }
+            self.write(chunk, intake, gtids)?;
+            wrote = true;
+        }
+        Ok(wrote)
+    }
+
+    fn is_current(&self, job: &Job) -> bool {
+        self.tables[job.table].generation.load(Ordering::Acquire) == job.generation
+    }
+
+    fn add(&mut self, schema: Arc<Schema>, workers: usize, intake: &mut dyn Intake) -> Result<()> {
+        let key = format!("{TABLE_PREFIX}{}", schema.full_name());
+        let held = intake.state(&key).and_then(|bytes| TableState::decode(&bytes));
+        let state = match held {
+            Some(state) => state,
+            None => {
+                let state = self.divide(&schema, workers, intake.next_sequence())?;
+                remember(intake, &key, &state)?;
+                state
+            }
+        };
+        self.underway.insert(schema.id, Underway::new(&schema));
+        self.tables.push(Table { schema, state, generation: Arc::default(), wrote_any: false });
+        self.push_jobs(self.tables.len() - 1, 0);
+        Ok(())
+    }
+
+    /// Divides a table whose key is one integer into as many stretches as there are workers.
+    fn divide(&self, schema: &Schema, workers: usize, began_at: u64) -> Result<TableState> {
+        let [column] = schema.key[..] else { return Ok(TableState::begin(began_at)) };
+        let Type::Int { unsigned, .. } = schema.columns[usize::from(column)].kind else {
+            return Ok(TableState::begin(began_at));
+        };
+        let mut connection = self.work.server.connect()?;
+        let bounds = self.work.server.key_bounds(&mut connection, schema)?;
+        connection.close();
+        let Some((low, high)) = bounds.filter(|(low, high)| high - low >= i128::from(self.work.chunk_rows)) else {
+            return Ok(TableState::begin(began_at));
+        };
+        let cut = |part: usize| {
+            let value = low + (high - low) * part as i128 / workers as i128;
+            let mut key = Vec::new();
+            if unsigned { Value::UInt(value as u64) } else { Value::Int(value as i64) }.encode(&mut key);
+            Some(key)
+        };
+        let parts = (0..workers).map(|part| {
+            let after = if part == 0 { None } else { cut(part) };
+            let through = if part + 1 == workers { None } else { cut(part + 1) };
+            (after, through)
+        });
+        Ok(TableState::in_parts(began_at, parts.collect()))
+    }
+
+    fn push_jobs(&self, index: usize, generation: u64) {
+        let table = &self.tables[index];
+        for (part, state) in table.state.parts.iter().enumerate().filter(|(_, state)| !state.finished) {
+            self.work.push(Job {
+                table: index,
+                part,
+                schema: table.schema.clone(),
+                after: state.done.clone().or_else(|| state.after.clone()),
+                through: state.through.clone(),
+                generation,
+                newest: table.generation.clone(),
+            });
+        }
+    }
+
+    /// After a restart: which rows of unfinished tables the journal holds.
+    fn know_what_is_written(&mut self, intake: &dyn Intake) -> Result<()> {
+        for table in self.tables.iter().filter(|table| !table.state.finished) {
+            let Some(underway) = self.underway.get_mut(&table.schema.id) else { continue };
+            for range in table.state.written() {
+                underway.known.finish(range, std::iter::empty()).map_err(too_many)?;
+            }
+        }
+        let Some(since) = self.tables.iter().map(|table| table.state.began_at).min() else { return Ok(()) };
+        // Changes may bear an earlier shape of their table, with the key in other places.
+        let (schemas, _) = intake.schemas();
+        let names: HashMap<u32, String> = schemas.iter().map(|schema| (schema.id, schema.full_name())).collect();
+        let unfinished: HashMap<String, u32> =
+            self.tables.iter().map(|table| (table.schema.full_name(), table.schema.id)).collect();
+        let underway = &mut self.underway;
+        intake.changes_since(since, &mut |change: &Change<'_>| {
+            let id = names.get(&change.schema).and_then(|name| unfinished.get(name));
+            let Some(underway) = id.and_then(|id| underway.get_mut(id)) else { return Ok(()) };
+            for row in [change.before, change.after].into_iter().flatten() {
+                let mut key = Vec::new();
+                row.encode_key(&underway.key, &mut key);
+                underway.known.touch(&key).map_err(too_many)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&mut self, chunk: Chunk, intake: &mut dyn Intake, gtids: &str) -> Result<()> {
+        let Chunk { job, range, last, rows, high, read_us } = chunk;
+        let table = &mut self.tables[job.table];
+        table.state.advance(job.part, &range, last);
+        let (table_ends, state) = (table.state.finished, table.state.encode());
+        let ends = self.tables.iter().all(|table| table.state.finished);
+        let table = &mut self.tables[job.table];
+        let Some(underway) = self.underway.get_mut(&job.schema.id) else { return Ok(()) };
+
+        self.rewritten.clear();
+        let first = match (self.wrote_any, table.wrote_any) {
+            (false, _) => Some(SnapshotMarker::First),
+            (true, false) => Some(SnapshotMarker::FirstInDataCollection),
+            (true, true) => None,
+        };
+        let end = match (ends, table_ends) {
+            (true, _) => Some(SnapshotMarker::Last),
+            (false, true) => Some(SnapshotMarker::LastInDataCollection),
+            (false, false) => None,
+        };
+        write_rows(&rows, &job.schema, underway, range, [first, end], &mut self.rewritten).map_err(too_many)?;
+        let written = self.rewritten.changes();
+        self.rows += u64::from(written);
+        self.wrote_any |= written > 0;
+        table.wrote_any |= written > 0;
+        if table_ends {
+            self.underway.remove(&job.schema.id);
+        }
+
+        let mut header = Vec::new();
+        put_header(
+            &mut header,
+            &TransactionHeader {
+                commit_us: read_us,
+                receive_us: now_us(),
+                origin: Origin::BinlogSnapshot { file: &high.file, position: high.offset, gtid: gtids },
+            },
+        );
+        let key = format!("{TABLE_PREFIX}{}", job.schema.full_name());
+        intake.append(&Committed {
+            header: &header,
+            changes: &self.rewritten,
+            position: &[],
+            state: &[StateUpdate { key, value: Some(state) }],
+            schemas: &[],
+            derived: true,
+        })?;
+        fail::fail_point!("snapshot::after_chunk_append");
+        Ok(())
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.work.stop();
+        // A worker that waits for room must find the channel closed.
+        while self.chunks.try_recv().is_ok() {}
+        self.workers.drain(..).for_each(|worker| drop(worker.join()));
+    }
+}
+
+/// Copies the rows that the stream has not touched, with their markers.
+fn write_rows(
+    rows: &TransactionBuilder,
+    schema: &Schema,
+    underway: &mut Underway,
+    range: keys::Range,
+    [first, end]: [Option<SnapshotMarker>; 2],
+    into: &mut TransactionBuilder,
+) -> Result<(), keys::TooManyKeys> {
+    let (mut held, mut key, mut keys) = (None::<Change<'_>>, Vec::new(), Vec::new());
+    let mut put = |change: Change<'_>, marker: SnapshotMarker| {
+        let number = into.changes();
+        let out = into.begin_read(schema.id, number, marker);
+        change.after.inspect(|row| row.encode(out));
+        into.end(Op::Read, schema.id, false);
+    };
+    let mut first = first;
+    // One row is held back, because only the end shows which is the last.
+    for change in Changes::new(rows.items()).flatten() {
+        key.clear();
+        change.after.inspect(|row| row.encode_key(&schema.key, &mut key));
+        if underway.known.contains(&key) {
+            continue;
+        }
+        if !underway.known.is_ordered() {
+            keys.push(key.clone());
+        }
+        if let Some(earlier) = held.replace(change) {
+            put(earlier, first.take().unwrap_or(SnapshotMarker::True));
+        }
+    }
+    if let Some(last) = held {
+        put(last, end.or(first).unwrap_or(SnapshotMarker::True));
+    }
+    underway.known.finish(range, keys.iter().map(Vec::as_slice))
+}
+
+fn remember(intake: &mut dyn Intake, key: &str, state: &TableState) -> Result<()> {
+    intake.append(&Committed {
+        header: &[],
+        changes: &TransactionBuilder::default(),
+        position: &[],
+        state: &[StateUpdate { key: key.to_owned(), value: Some(state.encode()) }],
+        schemas: &[],
+        derived: true,
+    })
+}
+
+impl LogPlace {
+    /// Whether whoever has read the log up to here has read everything before `high`.
+    fn reaches(&self, high: &LogPlace) -> bool {
+        (file_number(&self.file), self.offset) >= (file_number(&high.file), high.offset)
+    }
+}
+
+fn too_many(error: keys::TooManyKeys) -> Error {
+    Error::stop("the snapshot cannot go on while so much changes")
+        .hint("Take it when the table is calmer, or leave the table out.")
+        .source(error)
+}
+
+fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}

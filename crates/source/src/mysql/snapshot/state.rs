@@ -1,0 +1,82 @@
+//! How far the snapshot of a table has come, as the journal keeps it.
+//!
+//! Invariant: a part's `done` moves in the same journal entry as the rows up to it, so after a crash no row is missing
+//! and none is there twice. At most one chunk a worker is read again.
+
+use super::keys::Range;
+use serde::{Deserialize, Serialize};
+
+/// State keys of tables: `snapshot/database.table`.
+pub const TABLE_PREFIX: &str = "snapshot/";
+
+/// One table's snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableState {
+    /// The journal's next sequence when it began: rows that were touched since are in the journal.
+    pub began_at: u64,
+    /// The stretches of its key that are read side by side; empty once all is read.
+    pub parts: Vec<PartState>,
+    /// Whether everything is written.
+    pub finished: bool,
+}
+
+/// A stretch of the key's order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartState {
+    /// The key before its first.
+    pub after: Option<Vec<u8>>,
+    /// Its last key; `None` is open.
+    pub through: Option<Vec<u8>>,
+    /// Written up to and with this key; `None` before the first chunk.
+    pub done: Option<Vec<u8>>,
+    /// Whether all of it is written.
+    pub finished: bool,
+}
+
+impl TableState {
+    /// A table that is read in one part.
+    pub fn begin(began_at: u64) -> Self {
+        Self::in_parts(began_at, vec![(None, None)])
+    }
+
+    /// A table that is read in these parts.
+    pub fn in_parts(began_at: u64, bounds: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>) -> Self {
+        let part = |(after, through)| PartState { after, through, done: None, finished: false };
+        TableState { began_at, parts: bounds.into_iter().map(part).collect(), finished: false }
+    }
+
+    /// A table that needs no snapshot, or has had it.
+    pub fn done() -> Self {
+        TableState { began_at: 0, parts: Vec::new(), finished: true }
+    }
+
+    /// A chunk of part `part` was written.
+    pub fn advance(&mut self, part: usize, range: &Range, last: bool) {
+        if let Some(part) = self.parts.get_mut(part) {
+            part.done.clone_from(&range.through);
+            part.finished = last;
+        }
+        self.finished = self.parts.iter().all(|part| part.finished);
+        if self.finished {
+            self.parts.clear();
+        }
+    }
+
+    /// The ranges that are written.
+    pub fn written(&self) -> impl Iterator<Item = Range> + '_ {
+        self.parts.iter().filter(|part| part.finished || part.done.is_some()).map(|part| Range {
+            after: part.after.clone(),
+            through: if part.finished { part.through.clone() } else { part.done.clone() },
+        })
+    }
+
+    /// The form in which the journal keeps it.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads it back.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}

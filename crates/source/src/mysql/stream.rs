@@ -1,0 +1,301 @@
+//! The source itself: connects, goes on where the journal ends, and follows the log until told to stop.
+//!
+//! Invariant: whatever ends a run, the journal ends at a transaction's end, and the next run begins there.
+//! Start at [`MySqlSource::run`].
+
+use super::commit::XA_STATE;
+use super::config::{Options, SnapshotMode};
+use super::decode::{Charsets, Decoder, Event};
+use super::definitions;
+use super::failure::{self, Refusal};
+use super::position::Position;
+use super::probe::ServerProbe;
+use super::server::Server;
+use super::start::{self, Begin};
+use super::tables::Tables;
+use super::transaction::{Settings, Transactions, side_of_xa};
+use super::wire::{self, Canceller, Connection, Dump};
+use headwater_model::source::{Intake, Probe, Source, SourceReport};
+use headwater_model::{Error, Result};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a position that only moved past other tables' transactions may stay unsaved.
+const POSITION_SAVE: Duration = Duration::from_millis(200);
+
+/// How often the status page is told where we are.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// A MySQL or MariaDB server's log.
+pub struct MySqlSource {
+    options: Arc<Options>,
+    /// Ends the connection that is being read.
+    canceller: Arc<Mutex<Option<Canceller>>>,
+    /// The server of several that answered last.
+    host: usize,
+    /// The server said that our position is gone, and a new snapshot is allowed.
+    begins_anew: bool,
+}
+
+impl MySqlSource {
+    /// A source that has not connected yet.
+    pub fn new(options: Options) -> Self {
+        MySqlSource { options: Arc::new(options), canceller: Arc::default(), host: 0, begins_anew: false }
+    }
+}
+
+impl Source for MySqlSource {
+    fn run(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        let result = self.connect_and_follow(intake);
+        *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match result {
+            // Stopping cuts the connection, which is no error then.
+            Err(_) if intake.stopping() => intake.flush(),
+            other => other,
+        }
+    }
+
+    fn stopper(&self) -> Box<dyn Fn() + Send + Sync> {
+        let canceller = self.canceller.clone();
+        Box::new(move || {
+            if let Some(canceller) = &*canceller.lock().unwrap_or_else(PoisonError::into_inner) {
+                canceller.cancel();
+            }
+        })
+    }
+
+    fn probe(&self) -> Arc<dyn Probe> {
+        Arc::new(ServerProbe::new(self.options.clone()))
+    }
+}
+
+impl MySqlSource {
+    fn connect_and_follow(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        let options = self.options.clone();
+        let (mut connection, server) = start::connect(&options, &mut self.host)?;
+        *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.canceller());
+        if intake.stopping() {
+            return Ok(());
+        }
+        start::require(&options, &server)?;
+        let ours = intake.position().filter(|_| !self.begins_anew);
+        let begin = match ours {
+            None => None,
+            Some(bytes) => {
+                let ours = Position::decode(&bytes).map_err(|error| not_ours(&options, error))?;
+                let anew = options.snapshot == SnapshotMode::WhenNeeded;
+                match start::compare(&options, &mut connection, &server, ours, anew)? {
+                    Begin::From(position) => Some(position),
+                    Begin::Anew(why) => {
+                        tracing::warn!(source = options.name, %why, "the log does not lead on; beginning anew");
+                        None
+                    }
+                }
+            }
+        };
+        let prepared = drop_unfinished_sides(intake)?;
+        let mut transactions = match begin {
+            Some(position) => resume(&options, &mut connection, &server, position, prepared, intake)?,
+            None => begin_anew(&options, &mut connection, &server, prepared, intake)?,
+        };
+        self.begins_anew = false;
+        // The place where reading begins is kept at once, so that what is committed from now on is never missed.
+        transactions.save_position(intake)?;
+        intake.flush()?;
+        tracing::info!(
+            source = options.name,
+            server = server.title(),
+            position = %transactions.position(),
+            encrypted = connection.server().is_encrypted,
+            "following the log"
+        );
+        let dump = start::dump(&options, connection, &server, transactions.position())?;
+        let mut stream = Stream::new(&options, dump, &server, transactions);
+        stream.follow(intake).map_err(|error| self.noticed(error))
+    }
+
+    /// Where a new snapshot is allowed, a log that is gone is a reason to take it, not to stop.
+    fn noticed(&mut self, error: Failed) -> Error {
+        match error {
+            Failed::Refused(Refusal::Purged | Refusal::Lost, why) if self.options.snapshot == SnapshotMode::WhenNeeded => {
+                self.begins_anew = true;
+                Error::reconnect(format!("source {}: beginning anew", self.options.name)).source(why)
+            }
+            Failed::Refused(_, error) | Failed::Other(error) => error,
+        }
+    }
+}
+
+fn not_ours(options: &Options, error: super::position::NotPosition) -> Error {
+    Error::stop(format!("source {}: its journal is of something else", options.name)).source(error).hint(
+        "A source's name belongs to one database for ever. Give this source another name, or move the folder of the old \
+         journal away.",
+    )
+}
+
+/// Drops side segments of transactions that will be read again, and answers the XA transactions that wait for their end.
+fn drop_unfinished_sides(intake: &mut dyn Intake) -> Result<BTreeSet<String>> {
+    let keys = intake.state_keys(XA_STATE);
+    let prepared: BTreeSet<String> = keys.iter().filter_map(|key| key.strip_prefix(XA_STATE)).map(str::to_owned).collect();
+    let kept: BTreeSet<String> = prepared.iter().map(|id| side_of_xa(id)).collect();
+    for side in intake.sides() {
+        if !kept.contains(&side) {
+            intake.abort_side(&side)?;
+        }
+    }
+    Ok(prepared)
+}
+
+fn settings(options: &Options, charsets: &Arc<Charsets>) -> Settings {
+    Settings {
+        source: options.name.clone(),
+        bytes_max: options.transaction_bytes_max,
+        keeps_statements: options.statements,
+        charsets: charsets.clone(),
+    }
+}
+
+/// Goes on after `position` with what the journal holds.
+fn resume(
+    options: &Options,
+    connection: &mut Connection,
+    server: &Server,
+    position: Position,
+    prepared: BTreeSet<String>,
+    intake: &mut dyn Intake,
+) -> Result<Transactions> {
+    let charsets = Arc::new(definitions::charsets(options, connection, server)?);
+    let mut tables = Tables::new(options, server, charsets.clone(), intake)?;
+    if !tables.covers(&options.filter.scope(), intake) {
+        tables.add_missing(&definitions::load(options, connection, server)?);
+    }
+    Ok(Transactions::new(settings(options, &charsets), tables, position, prepared))
+}
+
+/// Begins at the log's present end, with the definitions as they are there.
+fn begin_anew(
+    options: &Options,
+    connection: &mut Connection,
+    server: &Server,
+    prepared: BTreeSet<String>,
+    intake: &mut dyn Intake,
+) -> Result<Transactions> {
+    start::require_no_prepared(options, connection)?;
+    let charsets = Arc::new(definitions::charsets(options, connection, server)?);
+    let mut tables = Tables::new(options, server, charsets.clone(), intake)?;
+    let (catalog, position) = definitions::load_with_position(options, connection, server)?;
+    tables.replace_catalog(catalog);
+    tables.covers(&options.filter.scope(), intake);
+    let mut transactions = Transactions::new(settings(options, &charsets), tables, position, BTreeSet::new());
+    transactions.forget_prepared(prepared, intake)?;
+    Ok(transactions)
+}
+
+/// Why following ended.
+enum Failed {
+    /// The server refuses to send its log.
+    Refused(Refusal, Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed::Other(error)
+    }
+}
+
+/// The log as it arrives.
+struct Stream<'o> {
+    options: &'o Options,
+    dump: Dump,
+    decoder: Decoder,
+    transactions: Transactions,
+    title: String,
+    saved_at: Instant,
+    reported_at: Option<Instant>,
+}
+
+impl<'o> Stream<'o> {
+    fn new(options: &'o Options, dump: Dump, server: &Server, transactions: Transactions) -> Self {
+        Stream {
+            options,
+            dump,
+            decoder: Decoder::new(server.flavor()),
+            transactions,
+            title: server.title(),
+            saved_at: Instant::now(),
+            reported_at: None,
+        }
+    }
+
+    fn follow(&mut self, intake: &mut dyn Intake) -> Result<(), Failed> {
+        let result = self.follow_events(intake);
+        if result.is_err() {
+            // What was read of an open transaction will be read again.
+            self.transactions.discard(intake)?;
+        }
+        result
+    }
+
+    fn follow_events(&mut self, intake: &mut dyn Intake) -> Result<(), Failed> {
+        loop {
+            if !self.dump.has_buffered_event() {
+                self.rest(intake)?;
+            }
+            if intake.stopping() && self.transactions.is_between() {
+                self.transactions.save_position(intake)?;
+                return Ok(intake.flush()?);
+            }
+            let raw = match self.dump.next_event() {
+                Ok(Some(raw)) => raw,
+                Ok(None) => return Err(self.ended_by_server()),
+                Err(error) => return Err(failed(&self.options.name, error)),
+            };
+            let (header, event) = match self.decoder.event(raw) {
+                Ok(decoded) => decoded,
+                Err(error) => return Err(self.transactions.next_undecodable(error).into()),
+            };
+            let is_idle = matches!(event, Event::Heartbeat { .. });
+            self.transactions.event(&header, event, intake)?;
+            if is_idle {
+                self.transactions.save_position(intake)?;
+            }
+        }
+    }
+
+    /// Nothing more has arrived: what there is becomes visible.
+    fn rest(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        let now = Instant::now();
+        // Every one of them would cost an entry of the journal, so a stream of other tables' transactions saves some.
+        if now.duration_since(self.saved_at) >= POSITION_SAVE {
+            self.saved_at = now;
+            self.transactions.save_position(intake)?;
+        }
+        intake.flush()?;
+        if self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT) {
+            self.reported_at = Some(now);
+            intake.report(SourceReport {
+                phase: "streaming",
+                server: self.title.clone(),
+                position: self.transactions.position().to_string(),
+                snapshot_rows: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn ended_by_server(&self) -> Failed {
+        Failed::Other(Error::reconnect(format!("source {}: the server ended the stream", self.options.name)))
+    }
+}
+
+fn failed(source: &str, error: wire::Error) -> Failed {
+    match error.server() {
+        Some(refusal) if refusal.code == 1236 => {
+            Failed::Refused(Refusal::of(&refusal.message), failure::of_connection(source, error))
+        }
+        _ => Failed::Other(failure::of_connection(source, error)),
+    }
+}

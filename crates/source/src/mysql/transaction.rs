@@ -1,0 +1,390 @@
+//! From events to whole transactions: what belongs together, what was rolled back, what is committed when.
+//!
+//! Invariant: the position moves only at the end of a transaction, and together with its changes; nothing of a
+//! transaction reaches the journal's readers before its commit was seen. Start at [`Transactions::event`]; the ends of a
+//! transaction are in `commit`.
+
+use super::commit::{Open, Savepoint, Txid};
+use super::decode::{Charsets, DecodeError, Event, EventHeader, Gtid, MariaGtidEvent, Query, RowsEvent};
+use super::failure;
+use super::position::Position;
+use super::statement::{Changes, Statement};
+use super::tables::{Mapped, Tables};
+use headwater_model::source::{Intake, SidePart};
+use headwater_model::{Error, Op, Result, TransactionBuilder};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Bytes of a statement's text that are kept with its changes; it is there for people.
+const STATEMENT_BYTES_MAX: usize = 64 << 10;
+
+/// The number in rows events that only say "the statement ends here".
+const DUMMY_TABLE_ID: u64 = 0xff_ffff;
+
+/// The side segment of a transaction that outgrew memory.
+const LARGE: &str = "large";
+
+/// Follows a log from one commit to the next.
+pub struct Transactions {
+    pub(super) source: String,
+    pub(super) bytes_max: usize,
+    pub(super) keeps_statements: bool,
+    charsets: Arc<Charsets>,
+    /// The tables of the log.
+    pub tables: Tables,
+    /// The end of the last transaction.
+    pub(super) position: Position,
+    /// Where the event at hand begins and ends.
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) file: String,
+    pub(super) open: Option<Open>,
+    pub(super) changes: TransactionBuilder,
+    /// The side segment that holds the open transaction's first part.
+    pub(super) side: Option<String>,
+    pub(super) savepoints: Vec<Savepoint>,
+    statement: String,
+    statement_is_due: bool,
+    /// XA transactions whose changes wait in side segments.
+    pub(super) prepared: BTreeSet<String>,
+    /// The position has moved since anything was appended.
+    pub(super) moved: bool,
+    pub(super) header: Vec<u8>,
+    pub(super) encoded: Vec<u8>,
+    pub(super) gtid: String,
+}
+
+/// What is set once.
+pub struct Settings {
+    /// The source's name.
+    pub source: String,
+    /// Bytes of a transaction kept in memory.
+    pub bytes_max: usize,
+    /// Whether the texts of statements go into the journal.
+    pub keeps_statements: bool,
+    /// The server's character sets.
+    pub charsets: Arc<Charsets>,
+}
+
+impl Transactions {
+    /// Begins after `position`. `prepared` are the XA transactions that wait in side segments.
+    pub fn new(settings: Settings, tables: Tables, position: Position, prepared: BTreeSet<String>) -> Self {
+        Transactions {
+            source: settings.source,
+            bytes_max: settings.bytes_max,
+            keeps_statements: settings.keeps_statements,
+            charsets: settings.charsets,
+            tables,
+            start: position.offset,
+            end: position.offset,
+            file: position.file.clone(),
+            position,
+            open: None,
+            changes: TransactionBuilder::default(),
+            side: None,
+            savepoints: Vec::new(),
+            statement: String::new(),
+            statement_is_due: false,
+            prepared,
+            moved: false,
+            header: Vec::new(),
+            encoded: Vec::new(),
+            gtid: String::new(),
+        }
+    }
+
+    /// The end of the last transaction that was read whole.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Whether the log stands between two transactions.
+    pub fn is_between(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// Takes the next event of the log.
+    ///
+    /// # Errors
+    /// Whatever cannot be followed stops the source, naming file, offset and table; errors of `intake` pass through.
+    pub fn event(&mut self, header: &EventHeader, event: Event<'_>, intake: &mut dyn Intake) -> Result<()> {
+        self.move_to(header, &event);
+        match event {
+            Event::Payload(mut payload) => {
+                while let Some((inner, event)) = payload.next_event().map_err(|error| self.undecodable(error))? {
+                    self.plain_event(&inner, event, intake)?;
+                    // The events inside have no positions of their own; counted up, their rows can be told apart.
+                    self.start += 1;
+                }
+                Ok(())
+            }
+            event => self.plain_event(header, event, intake),
+        }
+    }
+
+    /// `file:offset` of the event at hand.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file, self.start)
+    }
+
+    /// Names the event at hand, which cannot be decoded.
+    fn undecodable(&self, error: DecodeError) -> Error {
+        failure::of_event(&self.source, &self.place(), error)
+    }
+
+    /// Names the next event, which cannot be decoded.
+    pub fn next_undecodable(&self, error: DecodeError) -> Error {
+        failure::of_event(&self.source, &format!("{}:{}", self.file, self.end), error)
+    }
+
+    fn plain_event(&mut self, header: &EventHeader, event: Event<'_>, intake: &mut dyn Intake) -> Result<()> {
+        match event {
+            Event::Rows(rows) => self.rows(&rows, intake),
+            Event::TableMap(map) => {
+                let place = format_args!("{}:{}", self.file, self.start);
+                self.tables.map(&map, place)
+            }
+            Event::Gtid(gtid) | Event::AnonymousGtid(gtid) => self.begin(self.opened(header, &gtid)),
+            Event::MariaGtid(gtid) => self.begin(self.opened_mariadb(header, &gtid)),
+            Event::Query(query) => self.query(header, &query, intake),
+            Event::Xid(number) => self.commit(header, number, intake),
+            Event::XaPrepare { one_phase: true, .. } => self.commit(header, 0, intake),
+            Event::XaPrepare { xid, .. } => self.prepare(header, &xid.literal().to_ascii_lowercase(), intake),
+            Event::RowsQuery(text) => {
+                self.remember_statement(&text);
+                Ok(())
+            }
+            Event::FormatDescription(format) => self.file_begins(format.created != 0, intake),
+            Event::Incident { message, .. } => Err(self.incident(&message)),
+            Event::LoadData => Err(self.unshown_changes("LOAD DATA", None)),
+            Event::Payload(_) => unreachable!("the decoder refuses a payload inside a payload"),
+            Event::Rotate { .. }
+            | Event::PreviousGtids(_)
+            | Event::MariaGtidList(_)
+            | Event::Heartbeat { .. }
+            | Event::StatementContext
+            | Event::Stop
+            | Event::BinlogCheckpoint { .. }
+            | Event::Ignorable => Ok(()),
+        }
+    }
+
+    fn move_to(&mut self, header: &EventHeader, event: &Event<'_>) {
+        match event {
+            Event::Rotate { position, file } => {
+                if self.file != *file {
+                    self.file = (*file).to_owned();
+                }
+                (self.start, self.end) = (*position, *position);
+            }
+            Event::Heartbeat { .. } => {}
+            _ if header.end_position == 0 || header.artificial() => self.start = self.end,
+            _ => {
+                self.end = unwrapped(self.end, header.end_position);
+                self.start = self.end.saturating_sub(u64::from(header.length));
+            }
+        }
+    }
+
+    fn opened(&self, header: &EventHeader, gtid: &Gtid<'_>) -> Open {
+        let txid = match gtid.gno {
+            0 => Txid::None,
+            _ => Txid::MySql { tag: gtid.tag.into(), number: gtid.gno, uuid: super::gtid::Uuid(gtid.sid) },
+        };
+        let commit_us = i64::try_from(gtid.immediate_commit_us).unwrap_or(0);
+        Open::new(txid, header.server_id, self.start, commit_us)
+    }
+
+    fn opened_mariadb(&self, header: &EventHeader, event: &MariaGtidEvent<'_>) -> Open {
+        let mut open = Open::new(Txid::MariaDb(event.gtid), header.server_id, self.start, 0);
+        open.thread = event.thread.map_or(0, u64::from);
+        // Its GTID stands for BEGIN, unless one event is all there is.
+        open.began = !event.standalone();
+        if event.prepares_xa() {
+            open.xa = event.xid.map(|xid| xid.literal().to_ascii_lowercase());
+        }
+        open
+    }
+
+    fn begin(&mut self, open: Open) -> Result<()> {
+        if self.open.is_some() {
+            return Err(self.stop("a transaction begins before the one before it has ended").hint(
+                "The log is damaged, or the server writes it in a way that is not known here; check it with mysqlbinlog.",
+            ));
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn rows(&mut self, rows: &RowsEvent<'_>, intake: &mut dyn Intake) -> Result<()> {
+        if self.open.is_none() {
+            return Err(self.stop("rows stand outside a transaction"));
+        }
+        let plan = match self.tables.mapped(rows.table_id) {
+            Some(Mapped::Captured(plan)) => plan,
+            Some(Mapped::Ignored) => return Ok(()),
+            None if rows.table_id == DUMMY_TABLE_ID => return Ok(()),
+            None => return Err(self.stop(format!("no table has the number {} that rows refer to", rows.table_id))),
+        };
+        if self.statement_is_due {
+            self.statement_is_due = false;
+            self.changes.statement(&self.statement);
+        }
+        if let Err(error) = rows.transcode(plan, self.start, &mut self.changes) {
+            return Err(self.undecodable(error));
+        }
+        if self.changes.len() > self.bytes_max {
+            self.spill(intake)?;
+        }
+        Ok(())
+    }
+
+    /// Moves what was collected into the transaction's side segment.
+    pub(super) fn spill(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        self.announce(intake)?;
+        let side = self.side.get_or_insert_with(|| {
+            self.open.as_ref().and_then(|open| open.xa.as_deref()).map_or_else(|| LARGE.to_owned(), side_of_xa)
+        });
+        intake.spill(&SidePart { id: side }, &self.changes)?;
+        self.changes.clear();
+        // Each part is read on its own, so the statement is said again.
+        self.statement_is_due = !self.statement.is_empty();
+        for savepoint in &mut self.savepoints {
+            savepoint.is_spilled = true;
+        }
+        Ok(())
+    }
+
+    fn remember_statement(&mut self, text: &str) {
+        if self.keeps_statements {
+            self.statement.clear();
+            self.statement.push_str(&text[..text.floor_char_boundary(STATEMENT_BYTES_MAX)]);
+            self.statement_is_due = true;
+        }
+    }
+
+    pub(super) fn forget_statement(&mut self) {
+        self.statement.clear();
+        self.statement_is_due = false;
+    }
+
+    fn query(&mut self, header: &EventHeader, query: &Query<'_>, intake: &mut dyn Intake) -> Result<()> {
+        let open = self.open.get_or_insert_with(|| Open::new(Txid::None, header.server_id, self.start, 0));
+        open.thread = u64::from(query.thread);
+        if &*query.sql == b"BEGIN" {
+            open.began = true;
+            return Ok(());
+        }
+        let Some(text) = query.text(&self.charsets) else {
+            return Err(self.stop("a statement is not in the character set that it claims").hint(
+                "If it changed a captured table, take a new snapshot after it; please report the server's version.",
+            ));
+        };
+        match Statement::read(&text) {
+            Statement::Begin => self.opened_mut(|open| open.began = true),
+            Statement::XaStart(id) => self.opened_mut(|open| {
+                open.began = true;
+                open.xa = Some(id);
+            }),
+            Statement::Commit => return self.commit(header, 0, intake),
+            Statement::Rollback => return self.roll_back(header, intake),
+            Statement::Savepoint(name) => self.set_savepoint(name),
+            Statement::RollbackTo(name) => self.roll_back_to(&name)?,
+            Statement::XaCommit(id) => return self.commit_prepared(header, &id, intake),
+            Statement::XaRollback(id) => return self.roll_back_prepared(header, &id, intake),
+            Statement::Changes(changes) => self.statement_format(query.database, &changes)?,
+            Statement::Definition => {
+                let place = format_args!("{}:{}", self.file, self.start);
+                for schema in self.tables.define(query, &text, place)? {
+                    self.truncate(schema);
+                }
+            }
+            Statement::Other => {}
+        }
+        // Without a BEGIN the statement is the whole transaction.
+        if self.open.as_ref().is_some_and(|open| !open.began) {
+            let xid = query.session.ddl_xid.unwrap_or(0);
+            return self.commit(header, xid, intake);
+        }
+        Ok(())
+    }
+
+    fn opened_mut(&mut self, change: impl FnOnce(&mut Open)) {
+        if let Some(open) = &mut self.open {
+            change(open);
+        }
+    }
+
+    fn truncate(&mut self, schema: u32) {
+        self.changes.begin(Op::Truncate, schema, self.start, 0);
+        self.changes.end(Op::Truncate, schema, false);
+    }
+
+    fn statement_format(&mut self, database: &str, changes: &Changes) -> Result<()> {
+        let captured = |(named, table): &(Option<String>, String)| {
+            let database = named.as_deref().unwrap_or(database);
+            self.tables.filter().captures(database, table).then(|| format!("{database}.{table}"))
+        };
+        match &changes.tables {
+            Some(tables) => match tables.iter().find_map(captured) {
+                None => Ok(()),
+                Some(_) if changes.empties => {
+                    let (named, table) = &tables[0];
+                    let database = named.as_deref().unwrap_or(database).to_owned();
+                    if let Some(schema) = self.tables.schema_of(&database, table) {
+                        self.truncate(schema);
+                    }
+                    Ok(())
+                }
+                Some(table) => Err(self.unshown_changes(&changes.verb, Some(&table))),
+            },
+            None if !self.tables.filter().touches(database) => Ok(()),
+            None => Err(self.unshown_changes(&changes.verb, None)),
+        }
+    }
+
+    /// A new file begins. After a crash of the server the transaction at the old one's end may have no end.
+    fn file_begins(&mut self, server_was_started: bool, intake: &mut dyn Intake) -> Result<()> {
+        self.tables.forget_numbers();
+        if server_was_started && self.open.is_some() {
+            tracing::warn!(source = self.source, place = self.place(), "the server crashed inside a transaction, which is dropped");
+            self.discard(intake)?;
+        }
+        Ok(())
+    }
+
+    fn incident(&self, message: &str) -> Error {
+        self.stop("the server says that it lost changes").detail(format!("Its message: {message}")).hint(
+            "Take a new snapshot of the captured tables (`headwater snapshot`), and look for the cause in the server's \
+             error log.",
+        )
+    }
+
+    fn unshown_changes(&self, verb: &str, table: Option<&str>) -> Error {
+        let what = table.map_or_else(|| "captured tables".to_owned(), |table| format!("table {table}"));
+        self.stop(format!("a {verb} in statement format may have changed {what}, and the log does not show the rows")).hint(
+            "Run SET GLOBAL binlog_format = 'ROW' (and in the sessions that override it), then take a new snapshot \
+             (`headwater snapshot`).",
+        )
+    }
+
+    /// An error that stops the source, and names where.
+    pub(super) fn stop(&self, what: impl std::fmt::Display) -> Error {
+        Error::stop(format!("source {}: {what}, at {}", self.source, self.place()))
+    }
+}
+
+/// The side segment of an XA transaction.
+pub(super) fn side_of_xa(id: &str) -> String {
+    format!("xa {id}")
+}
+
+/// Headers hold the low 32 bits of a position; files may be larger.
+fn unwrapped(last: u64, low: u32) -> u64 {
+    let candidate = last & !u64::from(u32::MAX) | u64::from(low);
+    if candidate < last { candidate + (1 << 32) } else { candidate }
+}
+
+#[cfg(test)]
+#[path = "transaction_tests.rs"]
+mod tests;
