@@ -37,6 +37,9 @@ const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "
 /// Macros that leave work undone, built from parts so that this file does not hold them.
 const UNFINISHED: &[&str] = &[concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ign", "ore")];
 
+/// What belongs to one machine and not to the project.
+const FOREIGN: &[&str] = &[concat!("/wo", "rk/"), concat!("/var/", "tmp"), concat!("/ho", "me/")];
+
 fn root() -> PathBuf {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_folder.ancestors().nth(2).expect("the repository").to_path_buf()
@@ -116,6 +119,19 @@ fn every_source_file_says_what_it_is_and_keeps_within_its_limits() {
 }
 
 #[test]
+fn nothing_speaks_of_the_machine_it_was_written_on() {
+    let mut faults = Vec::new();
+    for extension in ["rs", "md", "toml", "yaml", "yml", "json", "sh"] {
+        for (path, text) in files(&root(), extension) {
+            for word in FOREIGN.iter().filter(|word| text.contains(**word)) {
+                faults.push(format!("{} holds {word}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
 fn every_make_target_that_is_named_exists() {
     let makefile = std::fs::read_to_string(root().join("Makefile")).expect("the Makefile");
     let targets: Vec<&str> = makefile
@@ -126,19 +142,30 @@ fn every_make_target_that_is_named_exists() {
         .collect();
     let mut faults = Vec::new();
     for (path, text) in files(&root(), "md") {
-        for (at, _) in text.match_indices("make ") {
-            // Only what stands as code: `make x`, or a line of a block that begins with it.
-            if at > 0 && !text[..at].ends_with(['`', '\n', '=']) && !text[..at].ends_with("=20 ") {
-                continue;
-            }
-            let name: String =
-                text[at + 5..].chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
-            if !name.is_empty() && !targets.contains(&name.as_str()) {
+        for words in code(&text) {
+            let named = words.windows(2).filter(|pair| pair[0] == "make").map(|pair| pair[1]);
+            for name in named.filter(|name| !targets.contains(name)) {
                 faults.push(format!("{}: there is no target `{name}`", path.display()));
             }
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The words of every piece of code in a page: what stands between backticks, and the lines of blocks up to a comment.
+fn code(page: &str) -> Vec<Vec<&str>> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        } else if in_block {
+            found.push(line.split_whitespace().take_while(|word| !word.starts_with('#')).collect());
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2).map(|span| span.split_whitespace().collect()));
+        }
+    }
+    found
 }
 
 #[test]

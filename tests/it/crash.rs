@@ -106,7 +106,6 @@ fn kills_inside_a_snapshot_resume_it() {
             world.headwater.launch().unwrap();
         }
         load.finish();
-        world.headwater.wait_ready().unwrap();
         world.assert_equal();
         say(&format!("{flavor:?}: {inside} of 4 kills were inside the snapshot"));
     }
@@ -133,7 +132,7 @@ fn kills_inside_a_large_transaction_never_show_half_of_it() {
                      from information_schema.columns a, information_schema.columns b limit 100000; commit"
                 ))
                 .unwrap();
-            world.wait_for_side();
+            world.wait_for_side_segment();
             world.headwater.kill9();
             session.finish().unwrap();
             world.headwater.start().unwrap();

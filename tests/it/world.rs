@@ -6,6 +6,7 @@ use headwater_testkit::{Database, Flavor, Headwater, Redis, Reply, Session, wait
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -89,12 +90,24 @@ impl World {
         log.chars().skip(log.chars().count().saturating_sub(4_000)).collect()
     }
 
+    /// Waits until a side segment of at least a megabyte lies in the journal's folder: a large transaction is on its way.
+    pub fn wait_for_side_segment(&self) {
+        let folder = self.headwater.data_dir().join("journal/shop");
+        wait_until(LIMIT, "a large transaction's side segment", || side_bytes(&folder) > 1 << 20).unwrap();
+    }
+
     /// Waits until the journal has grown by `changes`.
     pub fn wait_for_changes(&self, changes: u64) {
         let sequence = |world: &World| world.status()["sources"][0]["sequence"].as_u64().unwrap_or(0);
         let target = sequence(self) + changes;
         wait_until(LIMIT, "the journal to grow", || sequence(self) >= target).unwrap();
     }
+}
+
+fn side_bytes(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sides = files.filter(|file| file.file_name().to_string_lossy().contains("side"));
+    sides.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// The configuration of a shop.

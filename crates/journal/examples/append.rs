@@ -16,19 +16,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let temporary = tempfile::tempdir()?;
     let base = folder.as_deref().map_or(temporary.path(), std::path::Path::new);
     println!("{:<28} {:>12} {:>12} {:>12} {:>12}", "", "append ns", "flush ns", "read ns", "wall s");
-    for (name, compression) in [("plain", Compression::None), ("lz4", Compression::Lz4), ("zstd 1", Compression::Zstd(1))] {
+    for (name, compression) in
+        [("plain", Compression::None), ("lz4", Compression::Lz4), ("zstd 1", Compression::Zstd(1))]
+    {
         run(&base.join(name), name, compression, changes)?;
     }
     Ok(())
 }
 
-fn run(dir: &std::path::Path, name: &str, compression: Compression, changes: u64) -> Result<(), Box<dyn std::error::Error>> {
+fn run(
+    dir: &std::path::Path,
+    name: &str,
+    compression: Compression,
+    changes: u64,
+) -> Result<(), Box<dyn std::error::Error>> {
     let options = Options { compression, ..Options::default() };
     let begun = Instant::now();
     let mut opened = open(dir, options)?;
     println!("opened in {:?}, {} bytes", begun.elapsed(), opened.journal.bytes());
     let topic = opened.writer.topic("shop.orders", 1)?;
-    let items: Vec<u8> = (0..CHANGE_BYTES as u32 * CHANGES_PER_TRANSACTION).map(|at| (at * at >> 3) as u8).collect();
+    let items: Vec<u8> = (0..CHANGE_BYTES as u32 * CHANGES_PER_TRANSACTION).map(|at| ((at * at) >> 3) as u8).collect();
     let (mut append, mut flush, started) = (0, 0, cpu_ns());
     let wall = Instant::now();
     let transactions = changes / u64::from(CHANGES_PER_TRANSACTION);
@@ -61,7 +68,13 @@ fn run(dir: &std::path::Path, name: &str, compression: Compression, changes: u64
     }
     let reading = cpu_ns() - reading;
     let each = |ns: u64| ns as f64 / seen as f64;
-    println!("{name:<28} {:>12.2} {:>12.2} {:>12.2} {:>12.2}", each(append), each(flush), each(reading), wall.as_secs_f64());
+    println!(
+        "{name:<28} {:>12.2} {:>12.2} {:>12.2} {:>12.2}",
+        each(append),
+        each(flush),
+        each(reading),
+        wall.as_secs_f64()
+    );
     Ok(opened.writer.close()?)
 }
 

@@ -13,13 +13,29 @@ use std::sync::Arc;
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Op<'a> {
-    Create { name: &'a str },
-    Write { name: &'a str, at: u64, bytes: &'a [IoSlice<'a>] },
-    SetLength { name: &'a str, length: u64 },
+    Create {
+        name: &'a str,
+    },
+    Write {
+        name: &'a str,
+        at: u64,
+        bytes: &'a [IoSlice<'a>],
+    },
+    SetLength {
+        name: &'a str,
+        length: u64,
+    },
     /// Data and length of the file become durable.
-    Sync { name: &'a str },
-    Rename { from: &'a str, to: &'a str },
-    Remove { name: &'a str },
+    Sync {
+        name: &'a str,
+    },
+    Rename {
+        from: &'a str,
+        to: &'a str,
+    },
+    Remove {
+        name: &'a str,
+    },
     /// Names become durable.
     SyncFolder,
 }

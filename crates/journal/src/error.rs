@@ -28,7 +28,9 @@ pub enum Error {
         file: PathBuf,
     },
     /// A write or fsync failed earlier. What is on disk is unknown, so nothing may be written any more.
-    #[error("journal stopped after a failed write or fsync ({reason}): check the disk, then start again; it resumes from what is durable")]
+    #[error(
+        "journal stopped after a failed write or fsync ({reason}): check the disk, then start again; it resumes from what is durable"
+    )]
     Poisoned {
         /// The first failure.
         reason: Arc<str>,

@@ -425,7 +425,18 @@ pub fn decode_frame<'a>(bytes: &'a [u8], salt: u32, scratch: &'a mut Vec<u8>) ->
     check_directory(&header, directory, body.len())?;
     let FrameHeader { first_sequence, changes, time_us, epoch, derived, .. } = header;
     Ok(Frame {
-        first_sequence, changes, time_us, epoch, derived, header, position, updates, table, side, directory, body,
+        first_sequence,
+        changes,
+        time_us,
+        epoch,
+        derived,
+        header,
+        position,
+        updates,
+        table,
+        side,
+        directory,
+        body,
     })
 }
 
@@ -449,17 +460,13 @@ fn check_directory(header: &FrameHeader, directory: &[u8], body_len: usize) -> R
         rest = next;
     }
     let sequence_fits = header.first_sequence.checked_add(changes).is_some();
-    let whole = bodies == body_len as u64 && changes == u64::from(header.changes) && transactions == header.transactions;
+    let whole =
+        bodies == body_len as u64 && changes == u64::from(header.changes) && transactions == header.transactions;
     if whole && sequence_fits { Ok(()) } else { Err(BAD) }
 }
 
 /// The plain bytes of `stored`; `None` when they are not exactly `raw` bytes.
-pub(crate) fn decompress<'a>(
-    codec: Codec,
-    stored: &'a [u8],
-    raw: usize,
-    scratch: &'a mut Vec<u8>,
-) -> Option<&'a [u8]> {
+pub(crate) fn decompress<'a>(codec: Codec, stored: &'a [u8], raw: usize, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     /// LZ4 cannot shrink by more than 255 times, so a larger claim is refused before memory is taken for it.
     const LZ4_RATIO_MAX: usize = 255;
     match codec {

@@ -21,8 +21,13 @@ fn sample() -> impl Strategy<Value = Sample> {
     let bytes = |most: usize| prop::collection::vec(any::<u8>(), 0..most);
     let offsets = prop::collection::vec((0u32..3, 0u32..2, 0u32..100), 0..5);
     let heads = prop::collection::vec((bytes(8), prop::option::of(bytes(40))), 0..3);
-    (0u32..1000, bytes(20), bytes(300), offsets, heads)
-        .prop_map(|(changes, position, body, offsets, heads)| Sample { changes, position, body, offsets, heads })
+    (0u32..1000, bytes(20), bytes(300), offsets, heads).prop_map(|(changes, position, body, offsets, heads)| Sample {
+        changes,
+        position,
+        body,
+        offsets,
+        heads,
+    })
 }
 
 fn topics() -> Vec<Topic> {

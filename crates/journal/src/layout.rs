@@ -144,7 +144,9 @@ impl SegmentHeader {
         use std::os::unix::fs::FileExt;
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         match file.read_exact_at(&mut bytes, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Err("the segment's header is cut off")),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Err("the segment's header is cut off"));
+            }
             Err(error) => return Err(Error::io("read", path, error)),
             Ok(()) => {}
         }

@@ -72,7 +72,6 @@ pub use options::{
     SEGMENT_BYTES_MAX, SIDE_ID_BYTES_MAX,
 };
 pub use pending::Entry;
-pub use place::{Place, Salter};
 pub use reader::{From, Item, Reader, read_folder};
 pub use recover::{Opened, Recovered, Truncated, open};
 pub use retention::RetentionReport;

@@ -6,7 +6,7 @@ use crate::identity::JournalId;
 
 /// Segment ordinal in the upper 32 bits, byte place inside the file in the lower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(pub u64);
+pub(crate) struct Place(pub u64);
 
 impl Place {
     pub(crate) fn new(ordinal: u32, at: u32) -> Self {
@@ -27,7 +27,7 @@ impl Place {
 /// Computes the salts of one journal's checksums. A frame that lies where it was not written (a stale block, bytes of a
 /// frame inside a row) does not check, because its place is part of its checksum.
 #[derive(Clone, Copy, Debug)]
-pub struct Salter(u32);
+pub(crate) struct Salter(u32);
 
 impl Salter {
     /// For the frames of segments.

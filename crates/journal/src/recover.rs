@@ -9,7 +9,9 @@ use crate::frame::{FRAME_HEADER_BYTES, FRAME_MAGIC, FrameError, FrameHeader};
 use crate::heads::{Heads, Topic};
 use crate::identity::{Identity, JournalId};
 use crate::journal::Journal;
-use crate::layout::{IDENTITY, Listing, Lock, NEXT, SegmentHeader, dropped_side_name, index_name, segment_name, side_name};
+use crate::layout::{
+    IDENTITY, Listing, Lock, NEXT, SegmentHeader, dropped_side_name, index_name, segment_name, side_name,
+};
 use crate::options::Options;
 use crate::pending::Pending;
 use crate::place::{Place, Salter};
@@ -83,16 +85,10 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened> {
     let sides = survey_sides(&disk, dir, &identity, &found)?;
     identity.begin_epoch(&disk, found.next_sequence)?;
 
-    let mark = Mark {
-        place: found.end,
-        sequence: found.next_sequence,
-        bytes: 0,
-        position: found.position.clone(),
-    };
+    let mark = Mark { place: found.end, sequence: found.next_sequence, bytes: 0, position: found.position.clone() };
     let topics = found.heads.topics().to_vec();
-    let shared = Arc::new(Shared::new(
-        disk, dir.to_owned(), options, identity, mark, found.segments.clone(), topics.clone(),
-    ));
+    let shared =
+        Arc::new(Shared::new(disk, dir.to_owned(), options, identity, mark, found.segments.clone(), topics.clone()));
     sides.leftovers.iter().for_each(|name| shared.tidy.remove(name.clone()));
     let mut numbers = Numbers::new(found.next_sequence, &topics);
     found.next_offsets.iter().for_each(|range| numbers.recover(*range));
@@ -117,6 +113,8 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened> {
         heads: found.heads,
         written_position: found.position,
         sides: sides.prepared,
+        staged: None,
+        full: false,
         next_side: sides.next_number,
         time_us: found.time_us,
         threads: Vec::new(),
@@ -167,7 +165,11 @@ fn activate(shared: &Shared, found: &Survey) -> Result<Active> {
                 time_us: (shared.options.clock_us)(),
             };
             let active = begin_segment(shared, &start)?;
-            shared.segments.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(Arc::clone(&active.segment));
+            shared
+                .segments
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push(Arc::clone(&active.segment));
             active
         }
         Some(segment) => {
@@ -336,7 +338,14 @@ fn head_end(dir: &Path, id: JournalId, segment: &Segment) -> u32 {
 }
 
 /// Cuts the journal at byte `end` of the first of `segments`, if that is a torn tail. `None`: there was nothing to cut.
-fn cut(disk: &Disk, dir: &Path, id: JournalId, segments: &[Found], end: u32, stop: FrameError) -> Result<Option<Truncated>> {
+fn cut(
+    disk: &Disk,
+    dir: &Path,
+    id: JournalId,
+    segments: &[Found],
+    end: u32,
+    stop: FrameError,
+) -> Result<Option<Truncated>> {
     let torn = &segments[0];
     let torn_path = dir.join(segment_name(torn.ordinal, torn.first_sequence));
     let place = Place::new(torn.ordinal, end);

@@ -32,7 +32,8 @@ pub(crate) fn apply(shared: &Shared, needed: Option<u64>) -> Result<RetentionRep
     }
     let rules = &shared.options.retention;
     let now_us = (shared.options.clock_us)();
-    let older = |time_us: u64, than: std::time::Duration| u128::from(now_us.saturating_sub(time_us)) >= than.as_micros();
+    let older =
+        |time_us: u64, than: std::time::Duration| u128::from(now_us.saturating_sub(time_us)) >= than.as_micros();
     let segments = shared.segments();
     let sizes: Vec<u64> = segments.iter().map(|segment| segment.end().map_or(0, u64::from)).collect();
     let active_bytes = u64::from(shared.marks().written.place.at());

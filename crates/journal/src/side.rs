@@ -153,6 +153,10 @@ pub(crate) struct SideFile {
     pub prepared: bool,
     /// It was prepared by an earlier start.
     pub survived: bool,
+    /// The file's header, until it is written with the first part.
+    front: Vec<u8>,
+    /// A part that was taken and, the disk being full, not written; the buffers below hold it.
+    unwritten: Option<ChunkHeader>,
     rows: Vec<u8>,
     updates: Vec<u8>,
     body: Vec<u8>,
@@ -164,10 +168,10 @@ impl SideFile {
         if id.len() > SIDE_ID_BYTES_MAX {
             return Err(Error::Invalid(format!("a side segment's name of {} bytes is too long", id.len())));
         }
-        let file = disk.create(&side_name(number))?;
-        let header = encode_file_header(journal, number, id);
-        file.write(&mut [IoSlice::new(&header)], 0)?;
-        Ok(Self::with(Arc::new(file), journal, number, id.to_owned(), header.len() as u64, Totals::default()))
+        let file = Arc::new(disk.create(&side_name(number))?);
+        let front = encode_file_header(journal, number, id);
+        let length = front.len() as u64;
+        Ok(SideFile { front, ..Self::with(file, journal, number, id.to_owned(), length, Totals::default()) })
     }
 
     fn with(file: Arc<DiskFile>, journal: JournalId, number: u64, id: String, length: u64, totals: Totals) -> Self {
@@ -181,6 +185,8 @@ impl SideFile {
             totals,
             prepared: false,
             survived: false,
+            front: Vec::new(),
+            unwritten: None,
             rows: Vec::new(),
             updates: Vec::new(),
             body: Vec::new(),
@@ -194,7 +200,8 @@ impl SideFile {
         let length = chunks.file_length()?;
         // The mark is the last thing in the file, so most files that do not survive cost one small read.
         let mark_at = length.checked_sub(CHUNK_HEADER_BYTES as u64);
-        let Some(mark_at) = mark_at.filter(|at| chunks.header_at(*at).is_ok_and(|mark| mark.is_some_and(|mark| mark.prepared)))
+        let Some(mark_at) =
+            mark_at.filter(|at| chunks.header_at(*at).is_ok_and(|mark| mark.is_some_and(|mark| mark.prepared)))
         else {
             return Ok(None);
         };
@@ -223,8 +230,69 @@ impl SideFile {
         }
     }
 
-    /// Writes a part. Answers whether it is time to write the file out in the background.
-    pub fn append(&mut self, part: &Part<'_>, options: &Options) -> Result<bool> {
+    /// Takes a part and writes it. After [`Error::Full`] it is kept, for [`Self::write`] to try again.
+    pub fn append(&mut self, part: &Part<'_>, options: &Options) -> Result<()> {
+        self.rows.clear();
+        for wanted in part.offsets {
+            let next = self.totals.offsets.entry((wanted.topic, wanted.partition)).or_default();
+            let row =
+                OffsetRange { topic: wanted.topic, partition: wanted.partition, first: *next, count: wanted.count };
+            row.encode(&mut self.rows);
+            *next += u64::from(wanted.count);
+        }
+        self.updates.clear();
+        part.heads.iter().for_each(|head| put_head(&mut self.updates, *head));
+        self.totals.updates.extend_from_slice(&self.updates);
+        self.body.clear();
+        part.body.iter().for_each(|piece| self.body.extend_from_slice(piece));
+        let mut codec = Codec::Plain;
+        if self.body.len() >= options.compress_bytes_min.max(1) {
+            codec = compress(options.compression, &self.body, &mut self.compressed);
+        }
+        let body_raw = self.body.len() as u32;
+        if codec != Codec::Plain {
+            std::mem::swap(&mut self.body, &mut self.compressed);
+        }
+        let pieces = [&self.rows, &self.updates, &self.body];
+        self.unwritten = Some(ChunkHeader {
+            prepared: false,
+            codec: codec as u8,
+            index: self.totals.parts,
+            changes: part.changes,
+            table_rows: part.offsets.len() as u32,
+            heads_len: self.updates.len() as u32,
+            body_raw,
+            body_stored: self.body.len() as u32,
+            first: self.totals.changes,
+            payload_crc: pieces.iter().fold(0, |crc, bytes| crc32c::crc32c_append(crc, bytes)),
+        });
+        self.write()
+    }
+
+    /// Writes the part that was taken, if it is not written yet.
+    pub fn write(&mut self) -> Result<()> {
+        let Some(header) = self.unwritten else { return Ok(()) };
+        let chunk = header.encode(self.salt());
+        let pieces = [&self.front[..], &chunk, &self.rows, &self.updates, &self.body];
+        self.file.write(&mut pieces.map(IoSlice::new), self.length - self.front.len() as u64)?;
+        self.front.clear();
+        self.unwritten = None;
+        self.length += CHUNK_HEADER_BYTES as u64 + header.payload_len();
+        self.totals.add(&header);
+        Ok(())
+    }
+
+    /// Whether so much was written since the last time that it should go to disk in the background.
+    pub fn write_out_is_due(&mut self) -> bool {
+        let due = self.length - self.written_out >= WRITE_OUT_BYTES;
+        if due {
+            self.written_out = self.length;
+        }
+        due
+    }
+
+    /// Refuses what no side segment takes, before anything is changed.
+    pub fn check(&self, part: &Part<'_>) -> Result<()> {
         if self.prepared {
             return Err(Error::Invalid(format!("side segment {} is prepared and takes no more parts", self.number)));
         }
@@ -232,55 +300,6 @@ impl SideFile {
         if raw > ENTRY_BYTES_MAX {
             return Err(Error::TooLarge { bytes: raw as u64, limit: ENTRY_BYTES_MAX as u64 });
         }
-        self.rows.clear();
-        let mut taken = BTreeMap::new();
-        for wanted in part.offsets {
-            let key = (wanted.topic, wanted.partition);
-            let relative = taken.entry(key).or_insert_with(|| self.totals.offsets.get(&key).copied().unwrap_or(0));
-            let row =
-                OffsetRange { topic: wanted.topic, partition: wanted.partition, first: *relative, count: wanted.count };
-            row.encode(&mut self.rows);
-            *relative += u64::from(wanted.count);
-        }
-        self.updates.clear();
-        part.heads.iter().for_each(|head| put_head(&mut self.updates, *head));
-        self.body.clear();
-        part.body.iter().for_each(|piece| self.body.extend_from_slice(piece));
-        self.write_chunk(part, options)?;
-        self.totals.offsets.extend(taken);
-        self.totals.updates.extend_from_slice(&self.updates);
-        let due = self.length - self.written_out >= WRITE_OUT_BYTES;
-        if due {
-            self.written_out = self.length;
-        }
-        Ok(due)
-    }
-
-    fn write_chunk(&mut self, part: &Part<'_>, options: &Options) -> Result<()> {
-        let mut codec = Codec::Plain;
-        if self.body.len() >= options.compress_bytes_min.max(1) {
-            codec = compress(options.compression, &self.body, &mut self.compressed);
-        }
-        let stored = if codec == Codec::Plain { &self.body } else { &self.compressed };
-        let crc = [&self.rows, &self.updates, stored].iter().fold(0, |crc, bytes| crc32c::crc32c_append(crc, bytes));
-        let header = ChunkHeader {
-            prepared: false,
-            codec: codec as u8,
-            index: self.totals.parts,
-            changes: part.changes,
-            table_rows: part.offsets.len() as u32,
-            heads_len: self.updates.len() as u32,
-            body_raw: self.body.len() as u32,
-            body_stored: stored.len() as u32,
-            first: self.totals.changes,
-            payload_crc: crc,
-        };
-        let front = header.encode(self.salt());
-        let mut pieces =
-            [IoSlice::new(&front), IoSlice::new(&self.rows), IoSlice::new(&self.updates), IoSlice::new(stored)];
-        self.file.write(&mut pieces, self.length)?;
-        self.length += CHUNK_HEADER_BYTES as u64 + header.payload_len();
-        self.totals.add(&header);
         Ok(())
     }
 
@@ -369,7 +388,9 @@ impl ChunkReader {
     fn open(dir: &Path, journal: JournalId, number: u64) -> Result<Self> {
         let path = dir.join(side_name(number));
         let file = File::open(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::damaged(&path, 0, "a side segment that the journal refers to is missing"),
+            std::io::ErrorKind::NotFound => {
+                Error::damaged(&path, 0, "a side segment that the journal refers to is missing")
+            }
             _ => Error::io("open", &path, error),
         })?;
         let mut front = vec![0; FILE_HEADER_BYTES + SIDE_ID_BYTES_MAX + 4];

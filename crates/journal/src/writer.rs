@@ -1,11 +1,12 @@
 //! The one who writes: gathers entries into a frame, writes it with one call, and leaves the fsync to its thread.
 //!
 //! Invariant: numbers are given in append order and stand in the frame before anyone sees them; after a failed write
-//! nothing is written any more. Start at [`Writer::append`] and [`Writer::flush`].
+//! nothing is written any more, except that a full disk only waits for room. Start at [`Writer::append`] and
+//! [`Writer::flush`].
 
 use crate::error::{Error, Result};
 use crate::frame::OffsetRange;
-use crate::heads::{Heads, TopicId, Updates, put_topic};
+use crate::heads::{Head, Heads, TopicId, Updates, put_topic};
 use crate::index::Seen;
 use crate::journal::Journal;
 use crate::layout::Lock;
@@ -35,6 +36,10 @@ pub struct Writer {
     /// After the last frame written.
     pub(crate) written_position: Vec<u8>,
     pub(crate) sides: BTreeMap<String, SideFile>,
+    /// The commit of a side segment that waits for the frame before it.
+    pub(crate) staged: Option<SideCommit>,
+    /// The last call found the disk full.
+    pub(crate) full: bool,
     pub(crate) next_side: u64,
     pub(crate) time_us: u64,
     pub(crate) threads: Vec<JoinHandle<()>>,
@@ -75,17 +80,28 @@ impl Writer {
     }
 
     /// Copies an entry into the pending frame and answers the sequence of its first change. Makes no system call unless
-    /// the frame is full: then it first flushes, and when that fails the entry was not taken.
+    /// the frame is full: then that is flushed first.
     pub fn append(&mut self, entry: &Entry<'_>) -> Result<u64> {
         let bytes = self.check(entry)?;
         self.numbers.check(entry.offsets)?;
-        let full = self.pending.len() + bytes > self.shared.options.frame_bytes_max
-            || self.pending.changes.checked_add(entry.changes).is_none()
-            || self.pending.side().is_some();
-        if full {
-            self.flush()?;
+        self.settle()?;
+        if self.pending.changes.checked_add(entry.changes).is_none() {
+            self.flush().map_err(not_taken)?;
         }
-        Ok(self.push(entry))
+        let ends_frame = self.pending.len() + bytes > self.shared.options.frame_bytes_max;
+        let flushed = if ends_frame { self.flush() } else { Ok(()) };
+        match flushed {
+            Err(error) if !error.is_full() => Err(error),
+            flushed => {
+                let first = self.push(entry);
+                flushed.map(|()| first)
+            }
+        }
+    }
+
+    /// Writes what an earlier full disk left behind; nothing more is taken before that.
+    fn settle(&mut self) -> Result<()> {
+        if self.full { self.flush().map_err(not_taken) } else { Ok(()) }
     }
 
     fn push(&mut self, entry: &Entry<'_>) -> u64 {
@@ -115,7 +131,26 @@ impl Writer {
     /// Writes what was appended as one frame: visible at once (unless it must be durable first), durable soon after.
     /// Waits while too much is not durable yet. After [`Error::Full`] all is kept, and it may be called again.
     pub fn flush(&mut self) -> Result<()> {
+        let outcome = self.write_kept();
+        self.full = outcome.as_ref().is_err_and(Error::is_full);
+        outcome
+    }
+
+    fn write_kept(&mut self) -> Result<()> {
         self.shared.wait_for_room()?;
+        if self.full {
+            let written = self.sides.values_mut().try_for_each(SideFile::write);
+            written.map_err(|error| self.fatal_unless_full(error))?;
+        }
+        self.write_pending()?;
+        if let Some(commit) = self.staged.take() {
+            self.push_side(commit)?;
+            self.write_pending()?;
+        }
+        Ok(())
+    }
+
+    fn write_pending(&mut self) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -208,6 +243,13 @@ impl Writer {
         offsets
     }
 
+    fn fatal(&self, error: Error) -> Error {
+        match error {
+            Error::Io { .. } | Error::Full { .. } => self.shared.poison(&error),
+            other => other,
+        }
+    }
+
     fn fatal_unless_full(&self, error: Error) -> Error {
         match error {
             Error::Io { .. } => self.shared.poison(&error),
@@ -226,60 +268,81 @@ impl Writer {
     /// restart is begun anew: its transaction is being read again.
     pub fn side_append(&mut self, id: &str, part: &Part<'_>) -> Result<()> {
         self.numbers.check(part.offsets)?;
+        self.settle()?;
         self.shared.wait_for_room()?;
         if self.sides.get(id).is_some_and(|side| side.survived) {
             self.side_abort(id)?;
         }
         if !self.sides.contains_key(id) {
-            let number = self.next_side;
-            let side = SideFile::create(&self.shared.disk, self.shared.identity.id, number, id)
-                .map_err(|error| self.fatal_unless_full(error))?;
+            let side = SideFile::create(&self.shared.disk, self.shared.identity.id, self.next_side, id)
+                .map_err(|error| self.fatal(error))?;
             self.next_side += 1;
             self.sides.insert(id.to_owned(), side);
         }
         let side = self.sides.get_mut(id).ok_or_else(|| unknown_side(id))?;
-        match side.append(part, &self.shared.options) {
-            Ok(true) => self.shared.tidy.write_out(side.file()),
-            Ok(false) => {}
-            Err(error) => return Err(self.fatal_unless_full(error)),
+        side.check(part)?;
+        let outcome = side.append(part, &self.shared.options);
+        if side.write_out_is_due() {
+            self.shared.tidy.write_out(side.file());
         }
-        Ok(())
+        self.full = outcome.as_ref().is_err_and(Error::is_full);
+        outcome.map_err(|error| self.fatal_unless_full(error))
     }
 
     /// Makes the side segment survive a restart. It is durable when this returns; append the position that has seen the
-    /// prepare afterwards.
+    /// prepare afterwards. After [`Error::Full`] it may be called again.
     pub fn side_prepare(&mut self, id: &str) -> Result<()> {
         // Its parts name topics by number, so their registration must not be lost while the side segment is kept.
         self.sync()?;
         let side = self.sides.get_mut(id).ok_or_else(|| unknown_side(id))?;
         fail::fail_point!("journal::side_prepare");
-        side.prepare(&self.shared.disk).map_err(|error| match error {
-            Error::Full { .. } => error,
-            other => self.shared.poison(&other),
-        })
+        side.prepare(&self.shared.disk).map_err(|error| self.fatal(error))
     }
 
     /// Appends the transaction whose changes lie in the side segment `id`, and flushes: the side segment is durable
     /// before the frame that refers to it is written. `entry.body` is given back with every part; its changes and
-    /// offsets must be none, the parts have them.
+    /// offsets must be none, the parts have them. Answers the sequence of its first change.
     pub fn side_commit(&mut self, id: &str, entry: &Entry<'_>) -> Result<u64> {
         if entry.changes > 0 || !entry.offsets.is_empty() {
             return Err(Error::Invalid("the commit of a side segment takes no changes of its own".into()));
         }
         self.check(entry)?;
-        self.flush()?;
+        self.settle()?;
         let side = self.sides.get(id).ok_or_else(|| unknown_side(id))?;
-        let (changes, offsets, reference) = (side.changes()?, side.offsets()?, side.reference());
+        // Numbers that do not fit are refused here, where nothing is taken yet.
+        side.changes()?;
+        side.offsets()?;
+        let first = self.numbers.next_sequence;
+        self.staged = Some(SideCommit {
+            id: id.to_owned(),
+            position: entry.position.to_vec(),
+            body: entry.body.concat(),
+            heads: entry.heads.iter().map(|head| (head.key.to_vec(), head.value.map(<[u8]>::to_vec))).collect(),
+            derived: entry.derived,
+        });
+        self.flush().map(|()| first)
+    }
+
+    /// Moves a staged commit into the pending frame, which is empty.
+    fn push_side(&mut self, commit: SideCommit) -> Result<()> {
+        let side = self.sides.remove(&commit.id).ok_or_else(|| unknown_side(&commit.id))?;
         side.sync(&self.shared.disk).map_err(|error| self.shared.poison(&error))?;
         fail::fail_point!("journal::side_commit");
-        let updates = side.updates().to_vec();
-        self.sides.remove(id);
-        let first = self.push(&Entry { changes, offsets: &offsets, ..*entry });
-        self.heads.apply(Updates::checked(&updates).unwrap_or(Updates::empty()));
-        self.pending.updates.extend_from_slice(&updates);
-        self.pending.set_side(reference);
-        self.flush()?;
-        Ok(first)
+        let heads: Vec<Head<'_>> =
+            commit.heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();
+        // The parts' heads come first: what the commit says of the same name is newer.
+        self.heads.apply(Updates::checked(side.updates()).unwrap_or(Updates::empty()));
+        self.pending.updates.extend_from_slice(side.updates());
+        self.push(&Entry {
+            changes: side.changes()?,
+            position: &commit.position,
+            body: &[&commit.body],
+            offsets: &side.offsets()?,
+            heads: &heads,
+            derived: commit.derived,
+        });
+        self.pending.set_side(side.reference());
+        Ok(())
     }
 
     /// Drops a side segment whose transaction was rolled back.
@@ -311,6 +374,28 @@ impl Drop for Writer {
             let _ = thread.join();
         }
         drop(self.lock.take());
+    }
+}
+
+/// The commit of a side segment, kept while the frame before it is written.
+#[derive(Debug)]
+pub(crate) struct SideCommit {
+    id: String,
+    position: Vec<u8>,
+    body: Vec<u8>,
+    heads: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    derived: bool,
+}
+
+/// The disk is still full, and the caller gave more instead of flushing: say so as another error, for a full disk means
+/// that what was given is kept.
+fn not_taken(error: Error) -> Error {
+    match error {
+        Error::Full { file } => Error::Invalid(format!(
+            "the disk is still full ({}): flush until that succeeds before appending more",
+            file.display()
+        )),
+        other => other,
     }
 }
 

@@ -64,7 +64,8 @@ fn run_into(dir: &Path, point: &str, action: &str) -> u64 {
         outcome.unwrap_or(Err(Error::Closed))
     }));
     fail::remove(point);
-    if let Ok(Ok(())) = outcome {
+    // The thread that tidies up may meet the full disk instead, which stops nobody.
+    if matches!(outcome, Ok(Ok(()))) && point != "journal::disk_full" {
         panic!("{point}={action} was never reached");
     }
     durable

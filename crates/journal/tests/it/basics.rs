@@ -1,7 +1,9 @@
 //! Append, read, reopen: what is written comes back, in order, with the same numbers.
 
 use crate::shop;
-use headwater_journal::{Compression, Error, From, Item, Offsets, Entry, Options, Standing, TopicId, open, read_folder};
+use headwater_journal::{
+    Compression, Entry, Error, From, Item, Offsets, Options, Standing, TopicId, open, read_folder,
+};
 use std::time::{Duration, Instant};
 
 fn soon() -> Instant {

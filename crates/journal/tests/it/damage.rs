@@ -94,7 +94,9 @@ fn a_flipped_bit_anywhere_never_yields_other_data() {
     let text = written(source.path(), 60, 8192);
     let files: Vec<PathBuf> = fs::read_dir(source.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     let mut named = 0;
-    for file in files.iter().filter(|file| file.file_name().is_some_and(|name| name != "lock" && name != "durable-mark")) {
+    for file in
+        files.iter().filter(|file| file.file_name().is_some_and(|name| name != "lock" && name != "durable-mark"))
+    {
         let length = fs::metadata(file).unwrap().len() as usize;
         for at in (0..length.min(20_000)).step_by(211) {
             let dir = tempfile::tempdir().unwrap();
@@ -156,7 +158,8 @@ fn damage_in_the_last_segment_that_a_later_frame_proves_durable_is_no_torn_tail(
 fn missing_files_are_named() {
     let source = tempfile::tempdir().unwrap();
     let text = written(source.path(), 100, 8192);
-    let cases: [(&str, fn(&str) -> bool); 3] = [
+    type Matches = fn(&str) -> bool;
+    let cases: [(&str, Matches); 3] = [
         ("a segment in the middle", |name| name.starts_with("0000000001-")),
         ("a side segment", |name| name.ends_with(".side")),
         ("the identity", |name| name == "journal"),

@@ -51,32 +51,51 @@ fn is_segment_write(op: &Op<'_>) -> bool {
 }
 
 #[test]
-fn a_full_disk_stops_cleanly_and_goes_on_when_there_is_room() {
+fn what_meets_a_full_disk_is_kept_and_written_when_there_is_room() {
     for torn in [false, true] {
         let dir = tempfile::tempdir().unwrap();
-        let (refuse, options) =
-            refusing(io::ErrorKind::StorageFull, is_segment_write, torn.then_some(dir.path()));
+        let is_write = |op: &Op<'_>| matches!(op, Op::Write { name, .. } if !name.ends_with(".index"));
+        let (refuse, options) = refusing(io::ErrorKind::StorageFull, is_write, torn.then_some(dir.path()));
         let mut opened = open(dir.path(), options).unwrap();
-        for number in 0..120 {
-            shop::append(&mut opened.writer, number).unwrap();
-            // Full at every seventh flush, which meets frames and heads of segments alike.
-            refuse.armed.store(number % 7 == 3, Ordering::SeqCst);
-            let outcome = opened.writer.flush();
+        let writer = &mut opened.writer;
+        // Whatever the call, an error says that it was taken, and flushing is all that is left to do.
+        let settle = |writer: &mut headwater_journal::Writer, outcome: headwater_journal::Result<()>| {
             refuse.armed.store(false, Ordering::SeqCst);
-            if number % 7 == 3 {
-                let error = outcome.expect_err("the disk is full");
+            if let Err(error) = outcome {
                 assert!(error.is_full(), "{error}");
-                if number % 2 == 0 {
-                    opened.writer.flush().unwrap();
-                }
-            } else {
-                outcome.unwrap();
+                writer.flush().unwrap();
+            }
+        };
+        for number in 0..120 {
+            refuse.armed.store(number % 3 == 0, Ordering::SeqCst);
+            let outcome = shop::append(writer, number).map(drop);
+            settle(writer, outcome);
+            refuse.armed.store(number % 7 == 3, Ordering::SeqCst);
+            if number % 4 != 0 {
+                let outcome = writer.flush();
+                settle(writer, outcome);
             }
         }
-        assert_eq!(shop::whole(&opened), shop::expected(120));
+        let [orders, _] = shop::topics(writer).unwrap();
+        for part in 0..3 {
+            refuse.armed.store(part != 1, Ordering::SeqCst);
+            let outcome = shop::side_part(writer, "big", orders, part);
+            assert_eq!(outcome.is_err(), part != 1);
+            settle(writer, outcome);
+        }
+        shop::append(writer, 120).unwrap();
+        refuse.armed.store(true, Ordering::SeqCst);
+        let outcome = shop::side_commit(writer, "big", "big").map(drop);
+        assert!(outcome.is_err());
+        let more = shop::append(writer, 121).expect_err("what is kept must go first");
+        assert!(!more.is_full(), "{more}");
+        settle(writer, outcome);
+        let said = shop::whole(&opened);
+        assert!(said.starts_with(&shop::expected(121)));
+        assert_eq!(said.lines().count(), 121 + 3);
         opened.writer.close().unwrap();
         let again = shop::opened(dir.path());
-        assert_eq!((shop::whole(&again), again.recovered.truncated), (shop::expected(120), None));
+        assert_eq!((shop::whole(&again), again.recovered.truncated), (said, None));
     }
 }
 

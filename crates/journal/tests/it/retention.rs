@@ -17,7 +17,13 @@ fn filled(dir: &Path, retention: Retention) -> Opened {
 }
 
 fn by_bytes(bytes: u64, keep_bytes: u64) -> Retention {
-    Retention { bytes: Some(bytes), age: None, keep_bytes, keep_age: Duration::from_secs(3600), hold_bytes_max: Some(20_000) }
+    Retention {
+        bytes: Some(bytes),
+        age: None,
+        keep_bytes,
+        keep_age: Duration::from_secs(3600),
+        hold_bytes_max: Some(20_000),
+    }
 }
 
 fn segments(journal: &Journal, dir: &Path) -> usize {

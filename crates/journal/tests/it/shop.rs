@@ -2,8 +2,8 @@
 //! strings.
 
 use headwater_journal::{
-    Entry, From, Head, Heads, Item, JournalId, Offsets, OffsetRange, Opened, Options, Part, Reader, Result, TopicId, Writer,
-    open,
+    Entry, From, Head, Heads, Item, JournalId, OffsetRange, Offsets, Opened, Options, Part, Reader, Result, TopicId,
+    Writer, open,
 };
 use std::fmt::Write as _;
 use std::path::Path;
@@ -67,17 +67,18 @@ pub fn fill(writer: &mut Writer, numbers: std::ops::Range<u64>) -> Result<()> {
     Ok(())
 }
 
-/// Commits a transaction of three parts under the name `id`.
+/// Writes the three parts of a transaction under the name `id`.
 pub fn side_parts(writer: &mut Writer, id: &str) -> Result<()> {
     let [orders, _] = topics(writer)?;
-    for part in 0..3u32 {
-        let body = format!("part {part} of {id} {}", "y".repeat(500));
-        let offsets = [Offsets { topic: orders, partition: 1, count: part + 1 }];
-        let key = format!("side schema {part}");
-        let heads = [Head { key: key.as_bytes(), value: Some(b"v") }];
-        writer.side_append(id, &Part { changes: part + 2, body: &[body.as_bytes()], offsets: &offsets, heads: &heads })?;
-    }
-    Ok(())
+    (0..3).try_for_each(|part| side_part(writer, id, orders, part))
+}
+
+pub fn side_part(writer: &mut Writer, id: &str, orders: TopicId, part: u32) -> Result<()> {
+    let body = format!("part {part} of {id} {}", "y".repeat(500));
+    let offsets = [Offsets { topic: orders, partition: 1, count: part + 1 }];
+    let key = format!("side schema {part}");
+    let heads = [Head { key: key.as_bytes(), value: Some(b"v") }];
+    writer.side_append(id, &Part { changes: part + 2, body: &[body.as_bytes()], offsets: &offsets, heads: &heads })
 }
 
 pub fn side_commit(writer: &mut Writer, id: &str, position: &str) -> Result<u64> {
@@ -123,7 +124,10 @@ pub fn whole(opened: &Opened) -> String {
 
 /// Heads as text.
 pub fn heads(heads: &Heads) -> String {
-    heads.iter().map(|(key, value)| format!("{}={} ", String::from_utf8_lossy(key), String::from_utf8_lossy(value))).collect()
+    heads
+        .iter()
+        .map(|(key, value)| format!("{}={} ", String::from_utf8_lossy(key), String::from_utf8_lossy(value)))
+        .collect()
 }
 
 /// What the first `count` transactions must look like, computed without a journal.

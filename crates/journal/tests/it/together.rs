@@ -36,7 +36,8 @@ fn follow(journal: &Journal, from: u64, end: u64, deadline: Instant) {
 #[test]
 fn readers_follow_a_writer_through_many_segments() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { segment_bytes: 64 << 10, frame_bytes_max: 4096, unsynced_bytes_max: 1 << 20, ..shop::options() };
+    let options =
+        Options { segment_bytes: 64 << 10, frame_bytes_max: 4096, unsynced_bytes_max: 1 << 20, ..shop::options() };
     let mut opened = open(dir.path(), options).unwrap();
     let journal = opened.journal.clone();
     let deadline = deadline();
@@ -59,7 +60,8 @@ fn readers_follow_a_writer_through_many_segments() {
             let filling = vec![number as u8; (sequence % 900) as usize];
             let derived = number % 50 == 7;
             let body = [&sequence.to_le_bytes()[..], &filling];
-            let entry = Entry { changes: 2, position: &sequence.to_le_bytes(), body: &body, derived, ..Entry::default() };
+            let entry =
+                Entry { changes: 2, position: &sequence.to_le_bytes(), body: &body, derived, ..Entry::default() };
             assert_eq!(opened.writer.append(&entry).unwrap(), sequence);
             if number % 3 == 0 {
                 opened.writer.flush().unwrap();

@@ -328,23 +328,27 @@ impl RedisSink {
     }
 
     /// Progress goes first, so that a clear that is cut short is never taken for a filled target; the stored writes go
-    /// last, so that it can be taken up again.
+    /// last, so that it can be taken up again. The watch begins before the sweep: a transaction of an earlier connection
+    /// that arrives in its midst, and leaves keys where the sweep has passed, makes the next one fail, and then all is
+    /// cleared again.
     fn clear_now(&mut self) -> Result<()> {
         self.settle(&mut Written::default())?;
-        let own = self.own.clone();
         let follow = Arc::clone(&self.follow);
-        let link = self.link()?;
+        let (own, link) = (&self.own, open(&mut self.link, &self.endpoint)?);
         let defined = text(link.ask("GET", &[own.writes.as_bytes()])?);
         link.ask("UNWATCH", &[])?;
         link.ask("DEL", &[own.progress.as_bytes()])?;
+        link.ask("WATCH", &[own.progress.as_bytes()])?;
         let earlier = defined.and_then(|text| serde_json::from_str(&text).ok()).and_then(|value| Follow::parse(&value).ok());
         let writes = follow.writes().chain(earlier.iter().flat_map(Follow::writes)).collect::<Vec<_>>();
-        sweep::written(link, &writes, &own, true)?;
-        sweep::own(link, &own, &own.writes)?;
+        sweep::written(link, &writes, own, true)?;
+        sweep::own(link, own, &own.writes)?;
         link.ask("DEL", &[own.writes.as_bytes()])?;
-        let stored = self.watch()?;
-        self.tenure = Tenure::default();
-        self.tenure.connected(stored);
+        let stored = text(link.ask("GET", &[own.progress.as_bytes()])?);
+        if stored.is_some() {
+            return Err(Error::reconnect(format!("a transaction reached {} while it was cleared", self.endpoint.label)));
+        }
+        self.tenure.connected(None);
         self.define = true;
         Ok(())
     }

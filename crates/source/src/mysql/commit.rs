@@ -80,12 +80,19 @@ impl Transactions {
             return Ok(());
         }
         if self.side.is_some() {
-            self.announce(intake)?;
+            self.announce_before_side(intake)?;
         }
         self.encode(&open, header, xid);
+        let changes = match &mut self.snapshot {
+            None => &self.changes,
+            Some(snapshot) => {
+                let key_changed = |change: &Change<'_>| self.tables.key_changed(change);
+                snapshot.adjust(&self.changes, (&self.file, self.end), &key_changed)?
+            }
+        };
         let committed = Committed {
             header: &self.header,
-            changes: &self.changes,
+            changes,
             position: &self.encoded,
             state: self.tables.new_state(),
             schemas: self.tables.new_schemas(),
@@ -116,7 +123,7 @@ impl Transactions {
         Ok(())
     }
 
-    fn discard_changes(&mut self, intake: &mut dyn Intake) -> Result<()> {
+    pub(super) fn discard_changes(&mut self, intake: &mut dyn Intake) -> Result<()> {
         self.changes.clear();
         match self.side.take() {
             Some(side) => intake.abort_side(&side),
@@ -176,9 +183,14 @@ impl Transactions {
             self.ended();
             return Ok(());
         }
-        self.announce(intake)?;
         self.encode(&open, header, 0);
-        let state = StateUpdate { key: format!("{XA_STATE}{id}"), value: Some(self.encoded.clone()) };
+        self.keep_prepared(id, intake)
+    }
+
+    /// Puts the open transaction's changes where they wait for their outcome, together with the position in `encoded`.
+    pub(super) fn keep_prepared(&mut self, id: &str, intake: &mut dyn Intake) -> Result<()> {
+        self.announce_before_side(intake)?;
+        let state = StateUpdate { key: format!("{XA_STATE}{id}"), value: Some(Vec::new()) };
         self.tables.push_state(state);
         let committed = Committed {
             header: &self.header,
@@ -230,14 +242,15 @@ impl Transactions {
     }
 
     /// Makes new schemas known before changes that have them leave memory.
-    pub(super) fn announce(&mut self, intake: &mut dyn Intake) -> Result<()> {
+    pub(super) fn announce_before_side(&mut self, intake: &mut dyn Intake) -> Result<()> {
         if self.tables.new_schemas().is_empty() {
             return Ok(());
         }
-        self.put_own_header();
+        let mut header = Vec::new();
+        put_own_header(&mut header);
         let nothing = TransactionBuilder::default();
         intake.append(&Committed {
-            header: &self.header,
+            header: &header,
             changes: &nothing,
             // Empty: the position stays where it is.
             position: &[],
@@ -249,15 +262,6 @@ impl Transactions {
         Ok(())
     }
 
-    fn put_own_header(&mut self) {
-        let now = now_us();
-        self.header.clear();
-        put_header(
-            &mut self.header,
-            &TransactionHeader { commit_us: now, receive_us: now, origin: Origin::Headwater },
-        );
-    }
-
     /// Appends the position alone, if it has moved past transactions of other tables since the last append.
     pub fn save_position(&mut self, intake: &mut dyn Intake) -> Result<bool> {
         if !self.moved || self.open.is_some() {
@@ -265,7 +269,8 @@ impl Transactions {
         }
         self.encoded.clear();
         self.position.encode(&mut self.encoded);
-        self.put_own_header();
+        self.header.clear();
+        put_own_header(&mut self.header);
         intake.append(&Committed {
             header: &self.header,
             changes: &self.changes,
@@ -291,7 +296,7 @@ impl Transactions {
         self.moved = true;
     }
 
-    fn encode(&mut self, open: &Open, header: &EventHeader, xid: u64) {
+    pub(super) fn encode(&mut self, open: &Open, header: &EventHeader, xid: u64) {
         self.encoded.clear();
         self.position.encode(&mut self.encoded);
         self.gtid.clear();
@@ -348,6 +353,11 @@ fn copy(change: &Change<'_>, key_changed: bool, into: &mut TransactionBuilder) {
     put(change.before, out);
     put(change.after, out);
     into.end(change.op, change.schema, key_changed);
+}
+
+fn put_own_header(out: &mut Vec<u8>) {
+    let now = now_us();
+    put_header(out, &TransactionHeader { commit_us: now, receive_us: now, origin: Origin::Headwater });
 }
 
 fn now_us() -> i64 {

@@ -1,10 +1,10 @@
 //! Loads the definitions of tables from a server, together with a position of its log at which they hold.
 //!
-//! Invariant: no lock is taken; the definitions are read before and after the position, and only when both readings are
+//! Invariant: the definitions are read before and after the position, and only when both readings are
 //! the same do they belong to it. Start at [`load_with_position`].
 
 use super::catalog::{self, Catalog, Session};
-use super::config::Options;
+use super::config::{Options, SnapshotMode};
 use super::decode::Charsets;
 use super::failure;
 use super::position::Position;
@@ -24,10 +24,9 @@ type Statements = Vec<(String, String)>;
 
 /// The definitions, and the end of the log at which they hold.
 pub fn load_with_position(options: &Options, connection: &mut Connection, server: &Server) -> Result<(Catalog, Position)> {
-    let failed = |error| failure::of_connection(&options.name, error);
     let mut before = read(options, connection)?;
     for _ in 0..READINGS_MAX {
-        let position = server.end_of_log(connection).map_err(failed)?;
+        let position = visible_end(options, connection, server, &before)?;
         let after = read(options, connection)?;
         if before == after {
             return Ok((catalog_of(options, connection, server, &after)?, position));
@@ -38,6 +37,36 @@ pub fn load_with_position(options: &Options, connection: &mut Connection, server
         READING_RETRY,
         format!("source {}: the definitions of tables change faster than they can be read", options.name),
     ))
+}
+
+/// An end of the log before which everything shows in a SELECT. The plain end will not do: a transaction is in the log
+/// before it is visible, by milliseconds, or by seconds where replicas must confirm it first.
+fn visible_end(
+    options: &Options,
+    connection: &mut Connection,
+    server: &Server,
+    statements: &Statements,
+) -> Result<Position> {
+    let failed = |error| failure::of_connection(&options.name, error);
+    if server.is_mariadb {
+        return server.snapshot_place(connection).map_err(failed);
+    }
+    // Of the GTIDs that are executed all are visible.
+    if server.has_gtids() || options.snapshot == SnapshotMode::Never {
+        return server.end_of_log(connection).map_err(failed);
+    }
+    // Without GTIDs only a lock tells: it waits for every commit to these tables to end.
+    let catalog = catalog_of(options, connection, server, statements)?;
+    let captured = catalog.tables().filter(|(name, _)| options.filter.captures(&name.database, &name.table));
+    let locks: Vec<String> =
+        captured.map(|(name, _)| format!("{}.{} READ", identifier(&name.database), identifier(&name.table))).collect();
+    if locks.is_empty() {
+        return server.end_of_log(connection).map_err(failed);
+    }
+    connection.execute(&format!("LOCK TABLES {}", locks.join(", "))).map_err(failed)?;
+    let position = server.end_of_log(connection).map_err(failed)?;
+    connection.execute("UNLOCK TABLES").map_err(failed)?;
+    Ok(position)
 }
 
 /// The definitions as they are now.

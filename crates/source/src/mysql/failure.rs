@@ -78,7 +78,7 @@ pub fn of_connection(source: &str, error: wire::Error) -> Error {
 
 /// The server refused to send its log, or to go on sending it.
 pub fn refused(source: &str, message: &str) -> Error {
-    let detail = format!("The server said: {message}");
+    let detail = format!("The server said: {}", message.trim_end_matches('.'));
     match Refusal::of(message) {
         Refusal::Purged => purged(source).detail(detail),
         Refusal::Lost => Error::stop(format!("source {source}: the server's log does not hold what was read from it before"))

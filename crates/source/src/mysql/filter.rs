@@ -105,30 +105,33 @@ impl<const N: usize> Pattern<N> {
     }
 }
 
-/// Whether `name` fits `pattern`. Goes back to the last `*` only, so it is linear in practice and never exponential.
+/// Whether `name` fits `pattern`. Only the last `*` is tried again, so the work is at most the product of the lengths.
 fn matches(pattern: &str, name: &str) -> bool {
-    let (mut p, mut n) = (pattern.chars(), name.chars());
-    let mut star: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    let (mut pattern, mut name) = (pattern, name);
+    let mut retry: Option<(&str, &str)> = None;
     loop {
-        let (rest_p, rest_n) = (p.clone(), n.clone());
+        if let Some(after) = pattern.strip_prefix('*') {
+            retry = Some((after, name));
+            pattern = after;
+            continue;
+        }
+        let (mut p, mut n) = (pattern.chars(), name.chars());
         match (p.next(), n.next()) {
             (None, None) => return true,
-            (Some('*'), _) => {
-                star = Some((p.clone(), rest_n.clone()));
-                n = rest_n;
+            (Some(wanted), Some(seen)) if wanted == '?' || wanted == seen => {
+                (pattern, name) = (p.as_str(), n.as_str());
+                continue;
             }
-            (Some('?'), Some(_)) => {}
-            (Some(a), Some(b)) if a == b => {}
-            (_, seen) => {
-                let Some((after, mut from)) = star.take() else { return false };
-                if seen.is_none() && rest_p.clone().next().is_some() && from.clone().next().is_none() {
-                    return false;
-                }
-                from.next();
-                (p, n) = (after.clone(), from.clone());
-                star = Some((after, from));
-            }
+            _ => {}
         }
+        // The last star takes one more character.
+        let Some((after, from)) = retry else { return false };
+        let mut rest = from.chars();
+        if rest.next().is_none() {
+            return false;
+        }
+        retry = Some((after, rest.as_str()));
+        (pattern, name) = (after, rest.as_str());
     }
 }
 

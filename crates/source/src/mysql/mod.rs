@@ -16,12 +16,14 @@ pub mod gtid;
 pub mod position;
 mod probe;
 pub mod server;
+mod snapshot;
 pub mod start;
 mod statement;
 pub mod stream;
 pub mod tables;
 pub mod transaction;
 pub mod wire;
+mod xa;
 
 use crate::{ConfigError, Finding, SourceType};
 use config::{Config, Options};

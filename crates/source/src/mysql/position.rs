@@ -125,6 +125,16 @@ pub fn file_number(file: &str) -> Option<u64> {
     file.rsplit_once('.').and_then(|(_, number)| number.parse().ok())
 }
 
+impl fmt::Display for Gtids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Gtids::None => Ok(()),
+            Gtids::MySql(set) => write!(f, "{set}"),
+            Gtids::MariaDb(position) => write!(f, "{position}"),
+        }
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.offset)?;

@@ -69,6 +69,14 @@ impl Server {
         })
     }
 
+    /// A server that was never asked, for tests.
+    #[cfg(test)]
+    pub fn of_version(version: &str, variables: &[(&str, &str)]) -> Server {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let is_mariadb = version.contains("MariaDB");
+        Server { is_mariadb, version: version.to_owned(), version_parts: (0, 0, 0), id: 1, uuid: None, variables }
+    }
+
     /// A setting's text; empty where the server does not know it.
     pub fn variable(&self, name: &str) -> &str {
         self.variables.get(name).map_or("", String::as_str)
@@ -150,6 +158,24 @@ impl Server {
             }
             (false, false) => Gtids::None,
         };
+        Ok(Position { gtids, server_uuid: self.uuid, server_id: self.id, file, offset })
+    }
+
+    /// MariaDB: where a consistent snapshot that is taken now stands in the log, to the byte.
+    pub fn snapshot_place(&self, connection: &mut Connection) -> wire::Result<Position> {
+        connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
+        let status = connection.query("SHOW STATUS LIKE 'binlog_snapshot_%'")?;
+        connection.execute("COMMIT")?;
+        let values: HashMap<String, String> = pairs(&status).collect();
+        let value = |name: &str| {
+            values.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        let (file, offset) = (value("binlog_snapshot_file"), value("binlog_snapshot_position").parse().unwrap_or(0));
+        if file.is_empty() {
+            return self.end_of_log(connection);
+        }
+        let gtids = connection.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", quoted(&file)))?;
+        let gtids = Gtids::MariaDb(parse_gtids(connection, gtids.first_text().unwrap_or(""))?);
         Ok(Position { gtids, server_uuid: self.uuid, server_id: self.id, file, offset })
     }
 

@@ -7,16 +7,13 @@ use super::config::Options;
 use super::failure;
 use super::position::{Gtids, Position, file_number};
 use super::server::{Server, quoted};
-use super::wire::dump::{BINLOG_SEND_ANNOTATE_ROWS, DumpRequest, DumpStart};
+use super::wire::dump::{BINLOG_DUMP_NON_BLOCK, BINLOG_SEND_ANNOTATE_ROWS, DumpRequest, DumpStart};
 use super::wire::{Connection, Dump};
 use headwater_model::{Error, Result};
 use std::time::Duration;
 
 /// The largest packet of either protocol; an event that holds one large row comes in one.
 const EVENT_BYTES_MAX: usize = 1 << 30;
-
-/// How long to wait before XA RECOVER is asked again.
-const XA_RETRY: Duration = Duration::from_secs(2);
 
 /// The oldest servers whose log is read.
 const MYSQL_MIN: (u16, u16, u16) = (8, 0, 0);
@@ -129,7 +126,7 @@ fn verdict(
             if !purged.is_subset(set) {
                 let mut missing = purged;
                 missing.subtract(set);
-                return Ok(Err(failure::purged(name).detail(format!("It purged {missing}, which was not read yet."))));
+                return Ok(Err(failure::purged(name).detail(format!("It purged {missing}, which was not read yet"))));
             }
         }
         Gtids::MariaDb(position) if server.is_mariadb => {
@@ -167,7 +164,7 @@ fn find_offset(name: &str, server: &Server, ours: &Position, files: &[(String, u
         None => {
             let first = files.first().and_then(|(file, _)| file_number(file));
             match file_number(&ours.file) < first {
-                true => Err(failure::purged(name).detail(format!("Its oldest log file comes after {}.", ours.file))),
+                true => Err(failure::purged(name).detail(format!("Its oldest log file comes after {}", ours.file))),
                 false => Err(lost_by_server(name, server, &format!("it has no log file {}", ours.file))),
             }
         }
@@ -200,31 +197,28 @@ fn wrong_server(name: &str, server: &Server, ours: &Position) -> Error {
         )
 }
 
-/// XA transactions that are prepared before the first event that will be read could be committed later, and their rows
-/// would be nowhere. `Err` names them until they have ended.
-pub fn require_no_prepared(options: &Options, connection: &mut Connection) -> Result<()> {
-    let prepared = match connection.query("XA RECOVER") {
-        Ok(result) => result.rows.len(),
-        Err(error) if error.server().is_some() => {
-            tracing::warn!(
-                source = options.name,
-                %error,
-                "prepared XA transactions cannot be seen; if there are any, GRANT XA_RECOVER_ADMIN ON *.* to the user first"
-            );
-            return Ok(());
-        }
-        Err(error) => return Err(failure::of_connection(&options.name, error)),
-    };
-    if prepared == 0 {
-        return Ok(());
+/// Asks for the log from a place of a file up to its present end, for a look back.
+pub fn dump_backlog(options: &Options, mut connection: Connection, file: &str, offset: u64) -> Result<Dump> {
+    let failed = |error| failure::of_connection(&options.name, error);
+    if connection.server().is_mariadb {
+        connection.execute("SET @mariadb_slave_capability = 4").map_err(failed)?;
     }
-    Err(Error::retry_after(XA_RETRY, format!("source {}: waiting for {prepared} prepared XA transactions to end", options.name))
-        .detail("Their rows were logged before the place where reading would begin.")
-        .hint("List them with XA RECOVER, and end each with XA COMMIT or XA ROLLBACK."))
+    let start = DumpStart::Position { file, offset };
+    let flags = BINLOG_DUMP_NON_BLOCK;
+    // The number of a reader that stops at the end matters to nobody, but must not end our own stream.
+    let server_id = options.server_id ^ 1;
+    let request = DumpRequest { server_id, report_host: "headwater", heartbeat: options.heartbeat, start, flags };
+    connection.into_dump(&request).map_err(failed)
 }
 
 /// Asks for the log after `position`.
-pub fn dump(options: &Options, mut connection: Connection, server: &Server, position: &Position) -> Result<Dump> {
+pub fn dump(
+    options: &Options,
+    mut connection: Connection,
+    server: &Server,
+    position: &Position,
+    heartbeat: Duration,
+) -> Result<Dump> {
     let failed = |error| failure::of_connection(&options.name, error);
     let mut flags = 0;
     let encoded;
@@ -253,7 +247,7 @@ pub fn dump(options: &Options, mut connection: Connection, server: &Server, posi
         connection.execute(&uuid).map_err(failed)?;
     }
     let request =
-        DumpRequest { server_id: options.server_id, report_host: "headwater", heartbeat: options.heartbeat, start, flags };
+        DumpRequest { server_id: options.server_id, report_host: "headwater", heartbeat, start, flags };
     connection.into_dump(&request).map_err(failed)
 }
 

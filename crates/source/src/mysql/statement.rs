@@ -57,7 +57,7 @@ impl Statement {
             "START" => Statement::Begin,
             "ROLLBACK" => rollback(words),
             "SAVEPOINT" => words.next().map_or(Statement::Other, |name| Statement::Savepoint(name.into_name())),
-            "XA" => xa(words, sql),
+            "XA" => xa(words),
             "CREATE" | "ALTER" | "DROP" | "RENAME" | "TRUNCATE" => Statement::Definition,
             "INSERT" | "REPLACE" | "DELETE" | "LOAD" | "UPDATE" | "WITH" | "SELECT" | "DO" | "CALL" | "EXECUTE" => {
                 Statement::Changes(changes(verb, words, sql))
@@ -87,9 +87,9 @@ fn rollback(mut words: Words<'_>) -> Statement {
 }
 
 /// The servers write an XA id as `X'6731',X'6231',1`.
-fn xa(mut words: Words<'_>, sql: &str) -> Statement {
+fn xa(mut words: Words<'_>) -> Statement {
     let verb = words.next();
-    let id = words.rest(sql).trim().trim_end_matches("ONE PHASE").trim().to_ascii_lowercase();
+    let id = words.rest.trim().trim_end_matches("ONE PHASE").trim().to_ascii_lowercase();
     match verb {
         Some(verb) if verb.is("START") || verb.is("BEGIN") => Statement::XaStart(id),
         Some(verb) if verb.is("COMMIT") => Statement::XaCommit(id),
@@ -190,10 +190,6 @@ struct Words<'a> {
 impl<'a> Words<'a> {
     fn new(sql: &'a str) -> Self {
         Words { rest: sql }
-    }
-
-    fn rest(&self, _sql: &str) -> &'a str {
-        self.rest
     }
 
     fn skip_blanks(&mut self) {

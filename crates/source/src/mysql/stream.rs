@@ -11,10 +11,12 @@ use super::failure::{self, Refusal};
 use super::position::Position;
 use super::probe::ServerProbe;
 use super::server::Server;
+use super::snapshot::{Endpoint, Plan, Snapshot};
 use super::start::{self, Begin};
 use super::tables::Tables;
 use super::transaction::{Settings, Transactions, side_of_xa};
 use super::wire::{self, Canceller, Connection, Dump};
+use super::xa;
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
 use headwater_model::{Error, Result};
 use std::collections::BTreeSet;
@@ -26,6 +28,15 @@ const POSITION_SAVE: Duration = Duration::from_millis(200);
 
 /// How often the status page is told where we are.
 const REPORT: Duration = Duration::from_secs(1);
+
+/// How long a read of the log lasts at most while a snapshot's chunks may be waiting.
+const SNAPSHOT_READ: Duration = Duration::from_millis(5);
+
+/// How often an idle server is to say where its log ends while a snapshot is taken.
+const SNAPSHOT_HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// How long a server may say nothing when no limit was configured.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// A MySQL or MariaDB server's log.
 pub struct MySqlSource {
@@ -100,7 +111,9 @@ impl MySqlSource {
             None => begin_anew(&options, &mut connection, &server, prepared, intake)?,
         };
         self.begins_anew = false;
-        // The place where reading begins is kept at once, so that what is committed from now on is never missed.
+        // The place where reading begins is kept at once, so that what is committed from now on is never missed; and with
+        // it the tables' shapes, which the rows of a snapshot refer to.
+        transactions.tables.captured();
         transactions.save_position(intake)?;
         intake.flush()?;
         tracing::info!(
@@ -110,9 +123,30 @@ impl MySqlSource {
             encrypted = connection.server().is_encrypted,
             "following the log"
         );
-        let dump = start::dump(&options, connection, &server, transactions.position())?;
+        transactions.snapshot = self.begin_snapshot(&mut transactions.tables, intake)?;
+        // A snapshot's chunks wait until the stream has come far enough, and on an idle server only a heartbeat tells it so.
+        let heartbeat = match transactions.snapshot {
+            None => options.heartbeat,
+            Some(_) => options.heartbeat.min(SNAPSHOT_HEARTBEAT),
+        };
+        let dump = start::dump(&options, connection, &server, transactions.position(), heartbeat)?;
         let mut stream = Stream::new(&options, dump, &server, transactions);
         stream.follow(intake).map_err(|error| self.noticed(error))
+    }
+
+    /// Begins, or goes on with, reading the captured tables that were not read yet. Their shapes are in the journal.
+    fn begin_snapshot(&self, tables: &mut Tables, intake: &mut dyn Intake) -> Result<Option<Snapshot>> {
+        let options = &self.options;
+        if options.snapshot == SnapshotMode::Never {
+            return Ok(None);
+        }
+        let plan = Plan {
+            server: Endpoint { source: options.name.clone(), options: options.connection.clone(), host: self.host },
+            chunk_rows: options.chunk_rows,
+            workers: options.snapshot_workers,
+            tables: tables.captured().into_iter().map(Arc::new).collect(),
+        };
+        Snapshot::begin(plan, intake)
     }
 
     /// Where a new snapshot is allowed, a log that is gone is a reason to take it, not to stop.
@@ -135,7 +169,7 @@ fn not_ours(options: &Options, error: super::position::NotPosition) -> Error {
 }
 
 /// Drops side segments of transactions that will be read again, and answers the XA transactions that wait for their end.
-fn drop_unfinished_sides(intake: &mut dyn Intake) -> Result<BTreeSet<String>> {
+pub(super) fn drop_unfinished_sides(intake: &mut dyn Intake) -> Result<BTreeSet<String>> {
     let keys = intake.state_keys(XA_STATE);
     let prepared: BTreeSet<String> = keys.iter().filter_map(|key| key.strip_prefix(XA_STATE)).map(str::to_owned).collect();
     let kept: BTreeSet<String> = prepared.iter().map(|id| side_of_xa(id)).collect();
@@ -181,7 +215,8 @@ fn begin_anew(
     prepared: BTreeSet<String>,
     intake: &mut dyn Intake,
 ) -> Result<Transactions> {
-    start::require_no_prepared(options, connection)?;
+    let undecided = xa::undecided(options, connection)?;
+    let before = server.end_of_log(connection).map_err(|error| failure::of_connection(&options.name, error))?;
     let charsets = Arc::new(definitions::charsets(options, connection, server)?);
     let mut tables = Tables::new(options, server, charsets.clone(), intake)?;
     let (catalog, position) = definitions::load_with_position(options, connection, server)?;
@@ -189,6 +224,7 @@ fn begin_anew(
     tables.covers(&options.filter.scope(), intake);
     let mut transactions = Transactions::new(settings(options, &charsets), tables, position, BTreeSet::new());
     transactions.forget_prepared(prepared, intake)?;
+    xa::look_back(options, server, &before, undecided, &mut transactions, intake)?;
     Ok(transactions)
 }
 
@@ -215,6 +251,10 @@ struct Stream<'o> {
     title: String,
     saved_at: Instant,
     reported_at: Option<Instant>,
+    /// When the last event came.
+    heard_at: Instant,
+    /// Reads are short, so that a snapshot's chunks are written while the log is idle.
+    reads_are_short: bool,
 }
 
 impl<'o> Stream<'o> {
@@ -227,6 +267,8 @@ impl<'o> Stream<'o> {
             title: server.title(),
             saved_at: Instant::now(),
             reported_at: None,
+            heard_at: Instant::now(),
+            reads_are_short: false,
         }
     }
 
@@ -248,8 +290,14 @@ impl<'o> Stream<'o> {
                 self.transactions.save_position(intake)?;
                 return Ok(intake.flush()?);
             }
+            if self.transactions.snapshot.is_some() || self.reads_are_short {
+                self.transactions.poll_snapshot(intake)?;
+                self.set_read_length()?;
+            }
+            let silence = self.silence_max();
             let raw = match self.dump.next_event() {
                 Ok(Some(raw)) => raw,
+                Err(wire::Error::Timeout { .. }) if self.reads_are_short && self.heard_at.elapsed() < silence => continue,
                 Ok(None) => return Err(self.ended_by_server()),
                 Err(error) => return Err(failed(&self.options.name, error)),
             };
@@ -257,12 +305,30 @@ impl<'o> Stream<'o> {
                 Ok(decoded) => decoded,
                 Err(error) => return Err(self.transactions.next_undecodable(error).into()),
             };
+            if self.reads_are_short {
+                self.heard_at = Instant::now();
+            }
             let is_idle = matches!(event, Event::Heartbeat { .. });
             self.transactions.event(&header, event, intake)?;
             if is_idle {
                 self.transactions.save_position(intake)?;
             }
         }
+    }
+
+    /// How long the server may say nothing at all.
+    fn silence_max(&self) -> Duration {
+        self.options.connection.read_timeout.unwrap_or(SILENCE).max(self.options.heartbeat * 3)
+    }
+
+    fn set_read_length(&mut self) -> Result<(), Failed> {
+        let short = self.transactions.snapshot.is_some();
+        if short != self.reads_are_short {
+            (self.reads_are_short, self.heard_at) = (short, Instant::now());
+            let timeout = if short { SNAPSHOT_READ } else { self.silence_max() };
+            self.dump.set_read_timeout(Some(timeout)).map_err(|error| failed(&self.options.name, error))?;
+        }
+        Ok(())
     }
 
     /// Nothing more has arrived: what there is becomes visible.
@@ -276,11 +342,12 @@ impl<'o> Stream<'o> {
         intake.flush()?;
         if self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT) {
             self.reported_at = Some(now);
+            let rows = self.transactions.snapshot.as_ref().map(Snapshot::rows);
             intake.report(SourceReport {
-                phase: "streaming",
+                phase: if rows.is_some() { "snapshotting" } else { "streaming" },
                 server: self.title.clone(),
                 position: self.transactions.position().to_string(),
-                snapshot_rows: None,
+                snapshot_rows: rows,
             });
         }
         Ok(())

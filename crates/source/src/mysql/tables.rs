@@ -9,6 +9,7 @@ use super::config::Options;
 use super::decode::{Charsets, ColumnMap, Query, TableMap, TablePlan};
 use super::filter::Filter;
 use super::server::Server;
+use super::snapshot::{TABLE_PREFIX, TableState};
 use headwater_model::change::Change;
 use headwater_model::source::{Intake, StateUpdate};
 use headwater_model::{Error, Result, Schema};
@@ -299,6 +300,8 @@ impl Tables {
                 let emptied = replaces && captures(&name);
                 let emptied = self.schemas.get(&name).filter(|_| emptied).map(|schema| schema.id);
                 self.save_definition(&name);
+                // Its rows are in the log from the first on.
+                self.save_snapshot(&name, Some(TableState::done()));
                 emptied
             }
             TableEvent::Altered(name) => {
@@ -314,11 +317,13 @@ impl Tables {
                 }
                 self.save_definition(&from);
                 self.save_definition(&to);
+                self.save_snapshot(&from, None);
                 None
             }
             TableEvent::Dropped(name) => {
                 let emptied = captures(&name);
                 self.save_definition(&name);
+                self.save_snapshot(&name, None);
                 self.schemas.get(&name).filter(|_| emptied).map(|schema| schema.id)
             }
             TableEvent::Truncated(name) => self.schema_of(&name.database, &name.table),
@@ -370,6 +375,27 @@ impl Tables {
         // A definition is plain data, which always serialises.
         let value = def.and_then(|def| serde_json::to_vec(def).ok());
         self.push_state(StateUpdate { key: format!("{CATALOG_STATE}{name}"), value });
+    }
+
+    fn save_snapshot(&mut self, name: &TableName, state: Option<TableState>) {
+        if self.filter.captures(&name.database, &name.table) {
+            self.push_state(StateUpdate { key: format!("{TABLE_PREFIX}{name}"), value: state.map(|state| state.encode()) });
+        }
+    }
+
+    /// The present shapes of all captured tables, as readers know them.
+    pub fn captured(&mut self) -> Vec<Schema> {
+        let captured = self.catalog.tables().filter(|(name, def)| {
+            !def.sequence && self.filter.captures(&name.database, &name.table)
+        });
+        let names: Vec<TableName> = captured.map(|(name, _)| name.clone()).collect();
+        names.iter().filter_map(|name| self.shape(&name.database, &name.table)).collect()
+    }
+
+    /// The present shape of a table, as readers know it; `None` when there is no such table any more.
+    pub fn shape(&mut self, database: &str, table: &str) -> Option<Schema> {
+        self.publish(database, table)?;
+        self.schemas.get(&name_of(database, table)).cloned()
     }
 
     fn save_databases(&mut self) {

@@ -8,8 +8,11 @@ use super::commit::{Open, Savepoint, Txid};
 use super::decode::{Charsets, DecodeError, Event, EventHeader, Gtid, MariaGtidEvent, Query, RowsEvent};
 use super::failure;
 use super::position::Position;
+use super::snapshot::{LogPlace, Snapshot};
 use super::statement::{Changes, Statement};
 use super::tables::{Mapped, Tables};
+use super::xa::LookBack;
+use headwater_model::change::Change;
 use headwater_model::source::{Intake, SidePart};
 use headwater_model::{Error, Op, Result, TransactionBuilder};
 use std::collections::BTreeSet;
@@ -29,7 +32,7 @@ pub struct Transactions {
     pub(super) source: String,
     pub(super) bytes_max: usize,
     pub(super) keeps_statements: bool,
-    charsets: Arc<Charsets>,
+    pub(super) charsets: Arc<Charsets>,
     /// The tables of the log.
     pub tables: Tables,
     /// The end of the last transaction.
@@ -47,8 +50,14 @@ pub struct Transactions {
     statement_is_due: bool,
     /// XA transactions whose changes wait in side segments.
     pub(super) prepared: BTreeSet<String>,
+    /// The tables that are being read, if any.
+    pub snapshot: Option<Snapshot>,
+    /// Where an idle server said that its log ends.
+    heard: LogPlace,
     /// The position has moved since anything was appended.
     pub(super) moved: bool,
+    /// Set while the log before the first position is read, for XA transactions alone.
+    pub(super) looking_back: Option<LookBack>,
     pub(super) header: Vec<u8>,
     pub(super) encoded: Vec<u8>,
     pub(super) gtid: String,
@@ -86,7 +95,10 @@ impl Transactions {
             statement: String::new(),
             statement_is_due: false,
             prepared,
+            snapshot: None,
+            heard: LogPlace::default(),
             moved: false,
+            looking_back: None,
             header: Vec::new(),
             encoded: Vec::new(),
             gtid: String::new(),
@@ -138,6 +150,14 @@ impl Transactions {
     }
 
     fn plain_event(&mut self, header: &EventHeader, event: Event<'_>, intake: &mut dyn Intake) -> Result<()> {
+        if self.looking_back.is_some() {
+            return self.look_back_at(header, event, intake);
+        }
+        self.follow(header, event, intake)
+    }
+
+    /// Takes an event that stands on its own.
+    pub(super) fn follow(&mut self, header: &EventHeader, event: Event<'_>, intake: &mut dyn Intake) -> Result<()> {
         match event {
             Event::Rows(rows) => self.rows(&rows, intake),
             Event::TableMap(map) => {
@@ -177,7 +197,9 @@ impl Transactions {
                 }
                 (self.start, self.end) = (*position, *position);
             }
-            Event::Heartbeat { .. } => {}
+            Event::Heartbeat { file, position } => {
+                self.heard = LogPlace { file: (*file).to_owned(), offset: *position };
+            }
             _ if header.end_position == 0 || header.artificial() => self.start = self.end,
             _ => {
                 self.end = unwrapped(self.end, header.end_position);
@@ -186,7 +208,7 @@ impl Transactions {
         }
     }
 
-    fn opened(&self, header: &EventHeader, gtid: &Gtid<'_>) -> Open {
+    pub(super) fn opened(&self, header: &EventHeader, gtid: &Gtid<'_>) -> Open {
         let txid = match gtid.gno {
             0 => Txid::None,
             _ => Txid::MySql { tag: gtid.tag.into(), number: gtid.gno, uuid: super::gtid::Uuid(gtid.sid) },
@@ -195,7 +217,7 @@ impl Transactions {
         Open::new(txid, header.server_id, self.start, commit_us)
     }
 
-    fn opened_mariadb(&self, header: &EventHeader, event: &MariaGtidEvent<'_>) -> Open {
+    pub(super) fn opened_mariadb(&self, header: &EventHeader, event: &MariaGtidEvent<'_>) -> Open {
         let mut open = Open::new(Txid::MariaDb(event.gtid), header.server_id, self.start, 0);
         open.thread = event.thread.map_or(0, u64::from);
         // Its GTID stands for BEGIN, unless one event is all there is.
@@ -241,11 +263,18 @@ impl Transactions {
 
     /// Moves what was collected into the transaction's side segment.
     pub(super) fn spill(&mut self, intake: &mut dyn Intake) -> Result<()> {
-        self.announce(intake)?;
+        self.announce_before_side(intake)?;
         let side = self.side.get_or_insert_with(|| {
             self.open.as_ref().and_then(|open| open.xa.as_deref()).map_or_else(|| LARGE.to_owned(), side_of_xa)
         });
-        intake.spill(&SidePart { id: side }, &self.changes)?;
+        let changes = match &mut self.snapshot {
+            None => &self.changes,
+            Some(snapshot) => {
+                let key_changed = |change: &Change<'_>| self.tables.key_changed(change);
+                snapshot.adjust(&self.changes, (&self.file, self.end), &key_changed)?
+            }
+        };
+        intake.spill(&SidePart { id: side }, changes)?;
         self.changes.clear();
         // Each part is read on its own, so the statement is said again.
         self.statement_is_due = !self.statement.is_empty();
@@ -296,8 +325,9 @@ impl Transactions {
             Statement::Definition => {
                 let place = format_args!("{}:{}", self.file, self.start);
                 for schema in self.tables.define(query, &text, place)? {
-                    self.truncate(schema);
+                    self.truncate(schema)?;
                 }
+                self.follow_definitions()?;
             }
             Statement::Other => {}
         }
@@ -309,15 +339,52 @@ impl Transactions {
         Ok(())
     }
 
+    /// Tells the snapshot which of its tables have another shape now.
+    fn follow_definitions(&mut self) -> Result<()> {
+        let Some(snapshot) = &mut self.snapshot else { return Ok(()) };
+        for old in snapshot.shapes() {
+            let new = self.tables.shape(&old.database, &old.table).map(Arc::new);
+            if new.as_ref().is_none_or(|new| new.id != old.id) {
+                snapshot.table_changed(old.id, new.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the chunks of the snapshot for which the log was read far enough.
+    pub fn poll_snapshot(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        let Some(snapshot) = self.snapshot.as_mut().filter(|_| self.open.is_none()) else { return Ok(()) };
+        let mut read_to = LogPlace { file: self.file.clone(), offset: self.end };
+        if self.heard.reaches(&read_to) {
+            read_to.clone_from(&self.heard);
+        }
+        if snapshot.poll(intake, &read_to, &self.position.gtids)? {
+            intake.flush()?;
+        }
+        if snapshot.is_finished() {
+            let (rows, _) = snapshot.rows();
+            tracing::info!(source = self.source, rows, "the snapshot is complete");
+            self.snapshot = None;
+        }
+        Ok(())
+    }
+
     fn opened_mut(&mut self, change: impl FnOnce(&mut Open)) {
         if let Some(open) = &mut self.open {
             change(open);
         }
     }
 
-    fn truncate(&mut self, schema: u32) {
+    fn truncate(&mut self, schema: u32) -> Result<()> {
+        if let Some(snapshot) = &mut self.snapshot
+            && let Some(shape) = snapshot.shapes().into_iter().find(|shape| shape.id == schema)
+        {
+            // What was read of it and is not written yet is gone.
+            snapshot.table_changed(schema, Some(&shape))?;
+        }
         self.changes.begin(Op::Truncate, schema, self.start, 0);
         self.changes.end(Op::Truncate, schema, false);
+        Ok(())
     }
 
     fn statement_format(&mut self, database: &str, changes: &Changes) -> Result<()> {
@@ -332,7 +399,7 @@ impl Transactions {
                     let (named, table) = &tables[0];
                     let database = named.as_deref().unwrap_or(database).to_owned();
                     if let Some(schema) = self.tables.schema_of(&database, table) {
-                        self.truncate(schema);
+                        self.truncate(schema)?;
                     }
                     Ok(())
                 }

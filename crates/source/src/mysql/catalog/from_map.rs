@@ -52,7 +52,10 @@ impl TableDef {
                 })?,
             });
         }
-        hide_versioning(map, &mut columns);
+        // Declared by hand, they are as visible as the definition says.
+        if known.is_none_or(|known| known.column("row_end").is_none()) {
+            hide_versioning(map, &mut columns);
+        }
         let mut def = TableDef {
             database: map.database.to_owned(),
             table: map.table.to_owned(),

@@ -113,7 +113,7 @@ impl<'a> Lexer<'a> {
             None => return false,
         };
         let digits = rest[head..].bytes().take_while(u8::is_ascii_digit).take(6).count();
-        // MySQL's versions have five digits, or six since 9.7's predecessors could reach 10; fewer are not a version.
+        // A version has five or six digits; fewer are part of the code.
         let digits = if digits >= 5 { digits } else { 0 };
         let wanted = rest[head..head + digits].parse::<u32>().unwrap_or(0);
         let server = self.dialect.server;

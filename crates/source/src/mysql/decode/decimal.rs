@@ -97,6 +97,18 @@ impl Layout {
     }
 }
 
+/// "00" to "99".
+const PAIRS: [u8; 200] = {
+    let mut pairs = [0; 200];
+    let mut i = 0;
+    while i < 100 {
+        pairs[2 * i] = b'0' + (i / 10) as u8;
+        pairs[2 * i + 1] = b'0' + (i % 10) as u8;
+        i += 1;
+    }
+    pairs
+};
+
 struct Writer<'t> {
     text: &'t mut [u8; TEXT_MAX],
     end: usize,
@@ -112,8 +124,16 @@ impl Writer<'_> {
         *groups = rest;
         let mut value = be_uint(group) as u32;
         self.any |= value;
-        for place in self.text[self.end..self.end + digits].iter_mut().rev() {
-            *place = b'0' + (value % 10) as u8;
+        let places = &mut self.text[self.end..self.end + digits];
+        // Two digits at a time from the end, then the odd one.
+        let mut pairs = places.rchunks_exact_mut(2);
+        for pair in &mut pairs {
+            let two = (value % 100) as usize * 2;
+            pair.copy_from_slice(&PAIRS[two..two + 2]);
+            value /= 100;
+        }
+        if let [first] = pairs.into_remainder() {
+            *first = b'0' + (value % 10) as u8;
             value /= 10;
         }
         self.end += digits;

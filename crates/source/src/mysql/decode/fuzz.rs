@@ -14,7 +14,10 @@ use std::sync::Arc;
 /// model's encoding with schemas of its table maps. Answers the number of events and of changes.
 pub fn fuzz_events(bytes: &[u8]) -> (u32, u32) {
     let mut bytes = bytes.strip_prefix(b"\xfebin").unwrap_or(bytes);
-    let flavor = if bytes.first().is_some_and(|byte| byte & 1 == 1) { ServerFlavor::MariaDb } else { ServerFlavor::MySql };
+    // The version stands in the first event.
+    let head = &bytes[..bytes.len().min(HEADER_BYTES + 52)];
+    let maria = head.windows(7).any(|part| part == b"MariaDB");
+    let flavor = if maria { ServerFlavor::MariaDb } else { ServerFlavor::MySql };
     let mut decoder = Decoder::new(flavor);
     let mut walk = Walk::default();
     let mut events = 0;
@@ -38,23 +41,23 @@ pub fn fuzz_events(bytes: &[u8]) -> (u32, u32) {
 const BUILDER_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Default)]
-struct Walk {
+pub(super) struct Walk {
     plans: HashMap<u64, TablePlan>,
     builder: TransactionBuilder,
     charsets: Charsets,
 }
 
 impl Walk {
-    /// False after an error.
-    fn event(&mut self, event: Event<'_>) -> bool {
+    /// False when nothing more can be read.
+    pub(super) fn event(&mut self, event: Event<'_>) -> bool {
         match event {
             Event::TableMap(map) => self.table(&map),
-            Event::Rows(rows) => return self.rows(&rows),
+            Event::Rows(rows) => self.rows(&rows),
             Event::Query(query) => drop(query.text(&self.charsets)),
             Event::Payload(mut payload) => loop {
                 match payload.next_event() {
                     Ok(Some((_, Event::TableMap(map)))) => self.table(&map),
-                    Ok(Some((_, Event::Rows(rows)))) if !self.rows(&rows) => return false,
+                    Ok(Some((_, Event::Rows(rows)))) => self.rows(&rows),
                     Ok(Some(_)) => {}
                     Ok(None) => return true,
                     Err(_) => return false,
@@ -73,13 +76,13 @@ impl Walk {
         }
     }
 
-    fn rows(&mut self, rows: &RowsEvent<'_>) -> bool {
+    /// A row that cannot be read ends its event only, so that what follows is reached too.
+    fn rows(&mut self, rows: &RowsEvent<'_>) {
         if self.builder.len() > BUILDER_BYTES_MAX {
             self.builder.clear();
         }
-        match self.plans.get_mut(&rows.table_id) {
-            Some(plan) => rows.transcode(plan, 4, &mut self.builder).is_ok(),
-            None => true,
+        if let Some(plan) = self.plans.get_mut(&rows.table_id) {
+            let _ = rows.transcode(plan, 4, &mut self.builder);
         }
     }
 }

@@ -120,15 +120,7 @@ impl Core {
             return Ok(raw);
         };
         let stored = u32::from_le_bytes(*stored);
-        let computed = || {
-            // The flag is set after the checksum was made, while the file is open.
-            let [low, high] = (header.flags & !FLAG_IN_USE).to_le_bytes();
-            let mut hasher = crc32fast::Hasher::new();
-            hasher.update(&covered[..HEADER_BYTES - 2]);
-            hasher.update(&[low, high]);
-            hasher.update(&covered[HEADER_BYTES..]);
-            hasher.finalize()
-        };
+        let computed = || checksum(header, covered);
         let room = covered.len() >= HEADER_BYTES;
         let checked = match (header.kind, self.checksum) {
             // It says itself, in its last byte, whether there are checksums; the room for its own is always there.
@@ -137,8 +129,12 @@ impl Core {
             }
             (EventKind::FORMAT_DESCRIPTION, _) => match covered.last() {
                 Some(1) => true,
-                // The sender changes this event and makes its checksum anew only where there are checksums.
-                Some(0) => return Ok(covered),
+                // The sender changes this event and makes its checksum anew only where there are checksums, so that it
+                // cannot be verified here; but one that would be right with the other algorithm is a flipped bit.
+                Some(0) => match covered.split_last() {
+                    Some((_, rest)) if checksum(header, &[rest, &[1]].concat()) == stored => true,
+                    _ => return Ok(covered),
+                },
                 _ => return Err(malformed(header)(Bad("checksum algorithm: only NONE and CRC32 are known"))),
             },
             (_, Some(checked)) => checked,
@@ -185,7 +181,7 @@ impl Core {
         let body = &mut body;
         let maria = self.flavor == ServerFlavor::MariaDb;
         let read = match header.kind {
-            EventKind::TABLE_MAP => table_map::table_map(body, self.short_table_id).map(Event::TableMap),
+            EventKind::TABLE_MAP => table_map::table_map(body, self.short_table_id, maria).map(Event::TableMap),
             kind if RowsKind::plain(kind).is_some() => {
                 rows::read(body, header, self.short_table_id, None).map(Event::Rows)
             }
@@ -219,6 +215,20 @@ impl Core {
         };
         read.map_err(malformed(header))
     }
+}
+
+/// CRC32 of an event without its checksum.
+fn checksum(header: &EventHeader, covered: &[u8]) -> u32 {
+    let mut flags = header.flags;
+    if header.kind == EventKind::FORMAT_DESCRIPTION {
+        // Set after the checksum was made, while the file is open.
+        flags &= !FLAG_IN_USE;
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&covered[..HEADER_BYTES - 2]);
+    hasher.update(&flags.to_le_bytes());
+    hasher.update(&covered[HEADER_BYTES..]);
+    hasher.finalize()
 }
 
 fn refused(kind: EventKind, position: u32) -> DecodeError {

@@ -314,10 +314,9 @@ impl RowsEvent<'_> {
                     }
                     Some(bytes) => column.becomes.put(bytes, out, scratch).map_err(at(i))?,
                 }
-            } else if column.excluded {
-            } else if column.may_be_absent {
+            } else if column.may_be_absent && !column.excluded {
                 Value::Absent.encode(out);
-            } else {
+            } else if !column.excluded {
                 // Only images after come here: those before hold all that is needed.
                 let place = scratch.before.values.get(i).cloned().unwrap_or_default();
                 out.extend_from_within(place);

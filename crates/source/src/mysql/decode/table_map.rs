@@ -101,15 +101,24 @@ pub struct Metadata<'a> {
 
 impl ColumnMap {
     /// Whether the server counts it among the numbers, in the list of signs.
-    pub fn is_number(self) -> bool {
+    fn is_number(self) -> bool {
         matches!(
             self.kind,
             ty::TINY | ty::SHORT | ty::INT24 | ty::LONG | ty::LONGLONG | ty::NEWDECIMAL | ty::FLOAT | ty::DOUBLE | ty::YEAR
         )
     }
 
-    /// Whether the server counts it among texts, in the list of character sets: BLOBs too.
-    pub fn is_text(self) -> bool {
+    /// Whether MySQL counts it among texts, in the list of character sets: BLOBs and vectors too.
+    fn mysql_text(self) -> bool {
+        self.is_string() || self.kind == ty::VECTOR
+    }
+
+    /// The same for MariaDB: geometries too, because they are BLOBs there.
+    fn maria_text(self) -> bool {
+        self.is_string() || self.kind == ty::GEOMETRY
+    }
+
+    fn is_string(self) -> bool {
         matches!(
             self.kind,
             ty::STRING
@@ -125,7 +134,7 @@ impl ColumnMap {
     }
 
     /// ENUM or SET.
-    pub fn has_members(self) -> bool {
+    fn has_members(self) -> bool {
         matches!(self.kind, ty::ENUM | ty::SET)
     }
 }
@@ -137,8 +146,9 @@ impl TableMap<'_> {
     }
 }
 
-/// `short_id`: table numbers have 4 bytes, in logs of before MySQL 5.1.4.
-pub(super) fn table_map<'a>(body: &mut Bytes<'a>, short_id: bool) -> Read<TableMap<'a>> {
+/// `short_id`: table numbers have 4 bytes, in logs of before MySQL 5.1.4. `maria`: the lists of character sets follow
+/// MariaDB's idea of which columns have one.
+pub(super) fn table_map<'a>(body: &mut Bytes<'a>, short_id: bool, maria: bool) -> Read<TableMap<'a>> {
     let table_id = if short_id { u64::from(body.u32("table number")?) } else { body.u48("table number")? };
     let flags = body.u16("flags")?;
     let database = short_name(body, "database")?;
@@ -154,7 +164,8 @@ pub(super) fn table_map<'a>(body: &mut Bytes<'a>, short_id: bool) -> Read<TableM
         return Err(Bad("column metadata"));
     }
     let nullable = body.take(count.div_ceil(8), "nullability")?;
-    let metadata = metadata(body, &columns)?;
+    let is_text = if maria { ColumnMap::maria_text } else { ColumnMap::mysql_text };
+    let metadata = metadata(body, &columns, is_text)?;
     Ok(TableMap { table_id, flags, database, table, columns, nullable, metadata })
 }
 
@@ -206,7 +217,7 @@ fn column(kind: u8, meta: &mut Bytes<'_>) -> Read<ColumnMap> {
 }
 
 /// Optional fields: a type, a packed length, a value.
-fn metadata<'a>(body: &mut Bytes<'a>, columns: &[ColumnMap]) -> Read<Metadata<'a>> {
+fn metadata<'a>(body: &mut Bytes<'a>, columns: &[ColumnMap], is_text: fn(ColumnMap) -> bool) -> Read<Metadata<'a>> {
     let mut all = Metadata::default();
     while !body.is_empty() {
         let field = body.u8("optional metadata")?;
@@ -214,8 +225,8 @@ fn metadata<'a>(body: &mut Bytes<'a>, columns: &[ColumnMap]) -> Read<Metadata<'a
         let value = &mut value;
         match field {
             1 => all.unsigned = signs(value, columns)?,
-            2 => default_charset(value, columns, ColumnMap::is_text, &mut all.collations)?,
-            3 => column_charsets(value, columns, ColumnMap::is_text, &mut all.collations)?,
+            2 => default_charset(value, columns, is_text, &mut all.collations)?,
+            3 => column_charsets(value, columns, is_text, &mut all.collations)?,
             4 => all.names = names(value, columns.len())?,
             5 => members(value, columns, ty::SET, &mut all.members)?,
             6 => members(value, columns, ty::ENUM, &mut all.members)?,

@@ -125,7 +125,7 @@ mod tests {
         let width = fraction_bytes(digits);
         let unit = scale(width).unwrap();
         let seconds = micros.abs() / 1_000_000;
-        let hms = (seconds / 3600) << 12 | (seconds / 60 % 60) << 6 | seconds % 60;
+        let hms = (seconds / 3600) << 12 | (seconds / 60 % 60) << 6 | (seconds % 60);
         let fraction = if width == 0 { 0 } else { micros.abs() % 1_000_000 / unit };
         let packed = micros.signum() * (hms << (8 * width) | fraction) + (0x80_0000 << (8 * width));
         packed.to_be_bytes()[8 - 3 - width..].to_vec()

@@ -4,6 +4,7 @@
 //! made; `UPDATE_EXPECT=1` writes the texts anew.
 
 mod damage;
+mod encoded;
 mod show;
 
 use super::*;
@@ -157,10 +158,10 @@ fn schema(map: &TableMap<'_>, charsets: &Charsets) -> Schema {
     let mut schema = fuzz::guess_schema(map, charsets);
     for column in &mut schema.columns {
         column.kind = match (map.table, &*column.name) {
-            ("addr", "u") => Type::Uuid,
-            ("addr", "v6") => Type::Inet6,
-            ("addr", "v4") => Type::Inet4,
-            ("vecs", "v" | "w") => Type::Vector,
+            ("addr" | "mixed2", "u") => Type::Uuid,
+            ("addr" | "mixed2", "v6") => Type::Inet6,
+            ("addr" | "mixed2", "v4") => Type::Inet4,
+            ("vecs" | "mixed3", "v" | "w") => Type::Vector,
             ("jsons", "j") => Type::Json,
             _ => continue,
         };

@@ -3,11 +3,13 @@
 //! Invariant: a chunk's `high` lies at or after every transaction whose effect its rows may show, so that whoever has
 //! read the log up to there knows each row that was changed while the chunk was read.
 
+use super::super::server::quoted;
 use super::super::wire::{Connection, Error as WireError, Options as WireOptions, Param, Statement};
 use super::keys::Range;
 use super::row::RowPlan;
 use super::select::{after_params, chunk, key_params, quote};
 use headwater_model::{Error, Op, Result, Row, Schema, SnapshotMarker, TransactionBuilder};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -55,7 +57,7 @@ pub struct Chunk {
 }
 
 /// A place in the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPlace {
     /// File.
     pub file: String,
@@ -219,6 +221,18 @@ impl Endpoint {
         Ok(number("low").zip(number("high")))
     }
 
+    /// About how many rows a table has.
+    pub fn rows_estimate(&self, schema: &Schema) -> Result<u64> {
+        let mut connection = self.connect()?;
+        let sql = format!(
+            "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+            quoted(&schema.database),
+            quoted(&schema.table)
+        );
+        let rows = connection.query(&sql).map_err(|error| self.error(error))?;
+        Ok(rows.first_text().and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
     /// What the engine does about an error of the connection.
     pub fn error(&self, error: WireError) -> Error {
         super::super::failure::of_connection(&self.source, error)
@@ -307,7 +321,8 @@ fn last_key(schema: &Schema, mut row: &[u8]) -> Result<Vec<u8>> {
     Ok(key)
 }
 
-fn bad_row(schema: &Schema, column: usize, what: &str) -> Error {
+/// A row that does not fit its table.
+pub fn bad_row(schema: &Schema, column: usize, what: &str) -> Error {
     let name = schema.columns.iter().filter(|column| !column.excluded).nth(column).map_or("?", |column| &column.name);
     Error::stop(format!("the snapshot of {} cannot read column {name}: {what}", schema.full_name()))
         .hint("Leave the column out with exclude_columns, and report this with the column's type.")

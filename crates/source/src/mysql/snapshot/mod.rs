@@ -6,24 +6,27 @@
 //! the other yields; so the journal is a well-formed history at every moment. Start at [`Snapshot`].
 
 mod chunk;
+mod keyless;
 mod keys;
 mod rewrite;
 mod row;
 mod select;
-pub mod state;
+mod state;
 
 pub use chunk::{Endpoint, LogPlace};
-pub use row::RowPlan;
+pub use state::{TABLE_PREFIX, TableState};
 
 use super::position::file_number;
 use chunk::{Chunk, Job, Sent, Work};
 use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, Intake, StateUpdate};
 use headwater_model::transaction::put_header;
-use headwater_model::{Error, Op, Origin, Result, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value};
-use rewrite::{Underway, concerns, rewrite};
-use state::{TABLE_PREFIX, TableState};
+use headwater_model::{
+    Error, Op, Origin, Result, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value,
+};
+use rewrite::{Underway, rewrite};
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -41,14 +44,16 @@ pub struct Plan {
     pub chunk_rows: u32,
     /// Workers.
     pub workers: u16,
-    /// The tables that are not finished: their schemas, which the journal knows already. All have a key.
+    /// The tables that are captured: their schemas, which the journal knows already.
     pub tables: Vec<Arc<Schema>>,
 }
 
 /// A snapshot that is being taken. Belongs to the stream's thread.
 pub struct Snapshot {
     tables: Vec<Table>,
-    underway: HashMap<u32, Underway>,
+    stream: rewrite::Tables,
+    /// Tables without a key, and the place of the log as of which each was read.
+    read_as_of: HashMap<u32, LogPlace>,
     work: Arc<Work>,
     chunks: Receiver<Sent>,
     pending: VecDeque<Chunk>,
@@ -56,6 +61,7 @@ pub struct Snapshot {
     rewritten: TransactionBuilder,
     wrote_any: bool,
     rows: u64,
+    rows_estimate: u64,
 }
 
 struct Table {
@@ -66,13 +72,13 @@ struct Table {
 }
 
 impl Snapshot {
-    /// Begins, or goes on with, the snapshot of the plan's tables. The stream must stand where the journal does.
-    pub fn begin(plan: Plan, intake: &mut dyn Intake) -> Result<Snapshot> {
-        let workers = usize::from(plan.workers);
+    /// Begins, or goes on with, the snapshot of those of the plan's tables that have not been read; `None` when all have.
+    pub fn begin(plan: Plan, intake: &mut dyn Intake) -> Result<Option<Snapshot>> {
         let (sender, chunks) = sync_channel(CHUNKS_WAITING_MAX);
         let mut snapshot = Snapshot {
             tables: Vec::new(),
-            underway: HashMap::new(),
+            stream: rewrite::Tables::default(),
+            read_as_of: HashMap::new(),
             work: Arc::new(Work::new(plan.server, plan.chunk_rows)),
             chunks,
             pending: VecDeque::new(),
@@ -80,12 +86,18 @@ impl Snapshot {
             rewritten: TransactionBuilder::default(),
             wrote_any: false,
             rows: 0,
+            rows_estimate: 0,
         };
-        for schema in plan.tables {
-            snapshot.add(schema, workers, intake)?;
+        let (keyless, keyed): (Vec<_>, Vec<_>) = plan.tables.into_iter().partition(|schema| schema.key.is_empty());
+        snapshot.read_keyless(keyless, intake)?;
+        for schema in keyed {
+            snapshot.add(schema, usize::from(plan.workers), intake)?;
+        }
+        if snapshot.is_finished() {
+            return Ok(None);
         }
         snapshot.know_what_is_written(intake)?;
-        for number in 0..workers {
+        for number in 0..plan.workers {
             let (work, sender) = (snapshot.work.clone(), sender.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("snapshot-{number}"))
@@ -93,26 +105,36 @@ impl Snapshot {
                 .map_err(|error| Error::stop("no thread for the snapshot").source(error))?;
             snapshot.workers.push(thread);
         }
-        Ok(snapshot)
+        Ok(Some(snapshot))
     }
 
     /// Whether every table is written.
     pub fn is_finished(&self) -> bool {
-        self.tables.iter().all(|table| table.state.finished)
+        self.read_as_of.is_empty() && self.tables.iter().all(|table| table.state.finished)
     }
 
-    /// Rows written since this began.
-    pub fn rows(&self) -> u64 {
-        self.rows
+    /// Rows written since this began, and about how many there are.
+    pub fn rows(&self) -> (u64, u64) {
+        (self.rows, self.rows_estimate.max(self.rows))
     }
 
-    /// The changes of a streamed transaction as they must stand in the journal.
-    pub fn adjust<'a>(&'a mut self, changes: &'a TransactionBuilder) -> Result<&'a TransactionBuilder> {
-        if !concerns(changes, &self.underway) {
+    /// The changes of a streamed transaction as they must stand in the journal. It, or what is known of it, ends at
+    /// `file` and `end`; `key_changed` tells of an update in any other table whether it changes the key.
+    pub fn adjust<'a>(
+        &'a mut self,
+        changes: &'a TransactionBuilder,
+        (file, end): (&str, u64),
+        key_changed: &dyn Fn(&Change<'_>) -> bool,
+    ) -> Result<&'a TransactionBuilder> {
+        if !self.stream.concern(changes) {
             return Ok(changes);
         }
+        let here = (file_number(file), end);
+        self.stream.suppressed.clear();
+        let holds = |as_of: &LogPlace| here <= (file_number(&as_of.file), as_of.offset);
+        self.stream.suppressed.extend(self.read_as_of.iter().filter(|(_, as_of)| holds(as_of)).map(|(id, _)| *id));
         self.rewritten.clear();
-        rewrite(changes, &mut self.rewritten, &mut self.underway).map_err(|error| {
+        rewrite(changes, &mut self.rewritten, &mut self.stream, key_changed).map_err(|error| {
             Error::stop("the snapshot cannot go on while so much changes")
                 .hint("Take it when the table is calmer, or leave the table out.")
                 .source(error)
@@ -120,28 +142,39 @@ impl Snapshot {
         Ok(&self.rewritten)
     }
 
-    /// The table has another shape, or was emptied: what was read of it and is not written yet is read again.
-    pub fn table_changed(&mut self, old: u32, new: Option<&Arc<Schema>>) {
-        let Some(index) = self.tables.iter().position(|table| table.schema.id == old) else { return };
+    /// The shapes of the tables that are not finished.
+    pub fn shapes(&self) -> Vec<Arc<Schema>> {
+        self.tables.iter().filter(|table| !table.state.finished).map(|table| table.schema.clone()).collect()
+    }
+
+    /// The table has another shape (`None`: it is gone), or was emptied: what was read of it and is not written yet is
+    /// read again.
+    pub fn table_changed(&mut self, old: u32, new: Option<&Arc<Schema>>) -> Result<()> {
+        let Some(index) = self.tables.iter().position(|table| table.schema.id == old) else { return Ok(()) };
         let table = &mut self.tables[index];
         let generation = table.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        let underway = self.underway.remove(&old);
+        let underway = self.stream.underway.remove(&old);
         self.pending.retain(|chunk| chunk.job.table != index);
-        match new {
-            None => table.state = TableState::done(),
-            Some(schema) => {
-                table.schema = schema.clone();
-                if !table.state.finished {
-                    self.underway.extend(underway.map(|underway| (schema.id, underway)));
-                    self.push_jobs(index, generation);
-                }
-            }
+        let Some(schema) = new else {
+            table.state = TableState::done();
+            return Ok(());
+        };
+        if key_names(&table.schema) != key_names(schema) {
+            return Err(Error::stop(format!("the key of {} changed while the table was being read", schema.full_name()))
+                .hint("Which of its rows were read cannot be known any more; run `headwater snapshot` for the table."));
         }
+        table.schema = schema.clone();
+        if let Some(mut underway) = underway.filter(|_| !table.state.finished) {
+            underway.key.clone_from(&schema.key);
+            self.stream.underway.insert(schema.id, underway);
+            self.push_jobs(index, generation);
+        }
+        Ok(())
     }
 
     /// Writes the chunks for which the stream has come far enough. `read_to` is the place up to which it has read the log,
     /// between two transactions; `gtids` says the same for people. Answers whether anything was written.
-    pub fn poll(&mut self, intake: &mut dyn Intake, read_to: &LogPlace, gtids: &str) -> Result<bool> {
+    pub fn poll(&mut self, intake: &mut dyn Intake, read_to: &LogPlace, gtids: &dyn Display) -> Result<bool> {
         loop {
             match self.chunks.try_recv() {
                 Ok(Ok(chunk)) if self.is_current(&chunk.job) => self.pending.push_back(chunk),
@@ -150,6 +183,7 @@ impl Snapshot {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
+        self.read_as_of.retain(|_, as_of| !read_to.reaches(as_of));
         let mut wrote = false;
         while let Some(chunk) = self.pending.pop_front_if(|chunk| read_to.reaches(&chunk.high)) {
             if !intake.accepts_derived() {
@@ -170,6 +204,7 @@ impl Snapshot {
         let key = format!("{TABLE_PREFIX}{}", schema.full_name());
         let held = intake.state(&key).and_then(|bytes| TableState::decode(&bytes));
         let state = match held {
+            Some(state) if state.finished => return Ok(()),
             Some(state) => state,
             None => {
                 let state = self.divide(&schema, workers, intake.next_sequence())?;
@@ -177,7 +212,8 @@ impl Snapshot {
                 state
             }
         };
-        self.underway.insert(schema.id, Underway::new(&schema));
+        self.rows_estimate += self.work.server.rows_estimate(&schema)?;
+        self.stream.underway.insert(schema.id, Underway::new(&schema));
         self.tables.push(Table { schema, state, generation: Arc::default(), wrote_any: false });
         self.push_jobs(self.tables.len() - 1, 0);
         Ok(())
@@ -227,7 +263,7 @@ impl Snapshot {
     /// After a restart: which rows of unfinished tables the journal holds.
     fn know_what_is_written(&mut self, intake: &dyn Intake) -> Result<()> {
         for table in self.tables.iter().filter(|table| !table.state.finished) {
-            let Some(underway) = self.underway.get_mut(&table.schema.id) else { continue };
+            let Some(underway) = self.stream.underway.get_mut(&table.schema.id) else { continue };
             for range in table.state.written() {
                 underway.known.finish(range, std::iter::empty()).map_err(too_many)?;
             }
@@ -238,7 +274,7 @@ impl Snapshot {
         let names: HashMap<u32, String> = schemas.iter().map(|schema| (schema.id, schema.full_name())).collect();
         let unfinished: HashMap<String, u32> =
             self.tables.iter().map(|table| (table.schema.full_name(), table.schema.id)).collect();
-        let underway = &mut self.underway;
+        let underway = &mut self.stream.underway;
         intake.changes_since(since, &mut |change: &Change<'_>| {
             let id = names.get(&change.schema).and_then(|name| unfinished.get(name));
             let Some(underway) = id.and_then(|id| underway.get_mut(id)) else { return Ok(()) };
@@ -251,14 +287,14 @@ impl Snapshot {
         })
     }
 
-    fn write(&mut self, chunk: Chunk, intake: &mut dyn Intake, gtids: &str) -> Result<()> {
+    fn write(&mut self, chunk: Chunk, intake: &mut dyn Intake, gtids: &dyn Display) -> Result<()> {
         let Chunk { job, range, last, rows, high, read_us } = chunk;
         let table = &mut self.tables[job.table];
         table.state.advance(job.part, &range, last);
         let (table_ends, state) = (table.state.finished, table.state.encode());
         let ends = self.tables.iter().all(|table| table.state.finished);
         let table = &mut self.tables[job.table];
-        let Some(underway) = self.underway.get_mut(&job.schema.id) else { return Ok(()) };
+        let Some(underway) = self.stream.underway.get_mut(&job.schema.id) else { return Ok(()) };
 
         self.rewritten.clear();
         let first = match (self.wrote_any, table.wrote_any) {
@@ -277,7 +313,7 @@ impl Snapshot {
         self.wrote_any |= written > 0;
         table.wrote_any |= written > 0;
         if table_ends {
-            self.underway.remove(&job.schema.id);
+            self.stream.underway.remove(&job.schema.id);
         }
 
         let mut header = Vec::new();
@@ -286,7 +322,7 @@ impl Snapshot {
             &TransactionHeader {
                 commit_us: read_us,
                 receive_us: now_us(),
-                origin: Origin::BinlogSnapshot { file: &high.file, position: high.offset, gtid: gtids },
+                origin: Origin::BinlogSnapshot { file: &high.file, position: high.offset, gtid: &gtids.to_string() },
             },
         );
         let key = format!("{TABLE_PREFIX}{}", job.schema.full_name());
@@ -349,6 +385,11 @@ fn write_rows(
     underway.known.finish(range, keys.iter().map(Vec::as_slice))
 }
 
+/// The names of the key's columns.
+fn key_names(schema: &Schema) -> Vec<&str> {
+    schema.key.iter().map(|&column| schema.columns[usize::from(column)].name.as_str()).collect()
+}
+
 fn remember(intake: &mut dyn Intake, key: &str, state: &TableState) -> Result<()> {
     intake.append(&Committed {
         header: &[],
@@ -362,7 +403,7 @@ fn remember(intake: &mut dyn Intake, key: &str, state: &TableState) -> Result<()
 
 impl LogPlace {
     /// Whether whoever has read the log up to here has read everything before `high`.
-    fn reaches(&self, high: &LogPlace) -> bool {
+    pub fn reaches(&self, high: &LogPlace) -> bool {
         (file_number(&self.file), self.offset) >= (file_number(&high.file), high.offset)
     }
 }

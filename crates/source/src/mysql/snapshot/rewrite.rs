@@ -8,7 +8,16 @@
 use super::keys::{KnownKeys, TooManyKeys};
 use headwater_model::change::{Change, Damaged};
 use headwater_model::{Op, Row, Schema, TransactionBuilder};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+/// What the stream must know of tables under snapshot, by schema id.
+#[derive(Default)]
+pub struct Tables {
+    /// Tables that are being read in chunks.
+    pub underway: HashMap<u32, Underway>,
+    /// Tables whose rows already hold the changes at hand.
+    pub suppressed: HashSet<u32>,
+}
 
 /// A table under snapshot, as the stream sees it.
 pub struct Underway {
@@ -29,11 +38,12 @@ pub enum RewriteError {
     TooManyKeys(#[from] TooManyKeys),
 }
 
-/// Copies the changes of `from` into `into`, rewriting those of tables under snapshot. `underway` is by schema id.
+/// Copies the changes of `from` into `into`, rewriting those of tables under snapshot. `key_changed` is asked of others.
 pub fn rewrite(
     from: &TransactionBuilder,
     into: &mut TransactionBuilder,
-    underway: &mut HashMap<u32, Underway>,
+    tables: &mut Tables,
+    key_changed: &dyn Fn(&Change<'_>) -> bool,
 ) -> Result<(), RewriteError> {
     let mut statement = None;
     let mut keys = Keys::default();
@@ -43,19 +53,26 @@ pub fn rewrite(
             statement = change.statement;
             statement.inspect(|text| into.statement(text));
         }
-        let Some(table) = underway.get_mut(&change.schema) else {
-            copy(&change, into, change.op, change.before, change.after, false);
+        if tables.suppressed.contains(&change.schema) {
             continue;
-        };
-        keys.read(&change, &table.key);
-        rewrite_one(&change, into, table, &keys)?;
+        }
+        match tables.underway.get_mut(&change.schema) {
+            None => copy(&change, into, change.op, change.before, change.after, key_changed(&change)),
+            Some(table) => {
+                keys.read(&change, &table.key);
+                rewrite_one(&change, into, table, &keys)?;
+            }
+        }
     }
     Ok(())
 }
 
-/// Whether a transaction touches a table under snapshot at all.
-pub fn concerns(changes: &TransactionBuilder, underway: &HashMap<u32, Underway>) -> bool {
-    !underway.is_empty() && changes.tallies().iter().any(|tally| underway.contains_key(&tally.schema))
+impl Tables {
+    /// Whether a transaction touches a table under snapshot at all.
+    pub fn concern(&self, changes: &TransactionBuilder) -> bool {
+        let is_ours = |schema| self.underway.contains_key(schema) || self.suppressed.contains(schema);
+        changes.tallies().iter().any(|tally| is_ours(&tally.schema))
+    }
 }
 
 #[derive(Default)]

@@ -13,17 +13,6 @@ pub struct RowPlan {
     fields: Vec<Field>,
 }
 
-/// A row that is not what its columns say.
-#[derive(Debug, thiserror::Error)]
-#[error("column {column} of {table}: {what}")]
-pub struct BadRow {
-    /// `database.table`.
-    pub table: String,
-    /// The column.
-    pub column: String,
-    /// What was seen.
-    pub what: &'static str,
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Field {

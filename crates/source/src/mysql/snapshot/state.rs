@@ -3,6 +3,7 @@
 //! Invariant: a part's `done` moves in the same journal entry as the rows up to it, so after a crash no row is missing
 //! and none is there twice. At most one chunk a worker is read again.
 
+use super::chunk::LogPlace;
 use super::keys::Range;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub struct TableState {
     pub parts: Vec<PartState>,
     /// Whether everything is written.
     pub finished: bool,
+    /// For a table without a key: the place of the log as of which it was read. Changes before it are in the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<LogPlace>,
 }
 
 /// A stretch of the key's order.
@@ -42,12 +46,17 @@ impl TableState {
     /// A table that is read in these parts.
     pub fn in_parts(began_at: u64, bounds: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>) -> Self {
         let part = |(after, through)| PartState { after, through, done: None, finished: false };
-        TableState { began_at, parts: bounds.into_iter().map(part).collect(), finished: false }
+        TableState { began_at, parts: bounds.into_iter().map(part).collect(), finished: false, as_of: None }
     }
 
     /// A table that needs no snapshot, or has had it.
     pub fn done() -> Self {
-        TableState { began_at: 0, parts: Vec::new(), finished: true }
+        TableState { began_at: 0, parts: Vec::new(), finished: true, as_of: None }
+    }
+
+    /// A table without a key, read as of `place`.
+    pub fn read_as_of(place: LogPlace) -> Self {
+        TableState { as_of: Some(place), ..Self::done() }
     }
 
     /// A chunk of part `part` was written.

@@ -1,0 +1,120 @@
+//! What a process costs and what a row of numbers says. Linux's `/proc` and `wait4` are the only instruments.
+//!
+//! Invariant: a cost is taken by the kernel's own accounting, never by what the measured program says of itself. Start at
+//! [`run`] for programs that end and [`cpu_s`] for those that do not.
+
+use headwater_testkit::{Error, Result};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::Instant;
+
+/// Time that a program took.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// From its start to its end, seconds.
+    pub wall_s: f64,
+    /// User and system time, seconds.
+    pub cpu_s: f64,
+}
+
+/// Runs `command` to its end.
+pub fn run(command: &mut Command) -> Result<Cost> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let began = Instant::now();
+    let child = command.spawn().map_err(|error| Error::new(format!("start {program}: {error}")))?;
+    let (status, cpu_s) = wait(&child)?;
+    let wall_s = began.elapsed().as_secs_f64();
+    match status {
+        0 => Ok(Cost { wall_s, cpu_s }),
+        status => Err(Error::new(format!("{program} ended with status {status:#x}; run it by hand: {command:?}"))),
+    }
+}
+
+/// Reaps `child`; its wait status and its user and system time in seconds.
+fn wait(child: &Child) -> Result<(i32, f64)> {
+    // SAFETY: rusage is plain numbers, for which zeros are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let mut status = 0;
+    // SAFETY: the child is ours and nobody else reaps it; both pointers are to live values of the right type.
+    let reaped = unsafe { libc::wait4(child.id() as libc::pid_t, &mut status, 0, &mut usage) };
+    if reaped < 0 {
+        return Err(Error::new(format!("wait for process {}: {}", child.id(), std::io::Error::last_os_error())));
+    }
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok((status, seconds(usage.ru_utime) + seconds(usage.ru_stime)))
+}
+
+/// User and system time of a running process so far, in seconds, to a hundredth.
+pub fn cpu_s(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::new(format!("read {path}: {error}")))?;
+    // The program's name may hold spaces and parentheses, so fields are counted from behind its end: utime is the 14th.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 = [11, 12].iter().filter_map(|&at| fields.get(at)?.parse::<u64>().ok()).sum();
+    // SAFETY: sysconf has no preconditions.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Ok(ticks as f64 / per_second.max(1) as f64)
+}
+
+/// Bytes of all files below `folder`, those gone meanwhile left out. `None` of `extension` counts every file.
+pub fn folder_bytes(folder: &Path, extension: Option<&str>) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(data) if data.is_dir() => folder_bytes(&entry.path(), extension),
+        Ok(data) if extension.is_none() || entry.path().extension().and_then(|e| e.to_str()) == extension => data.len(),
+        _ => 0,
+    });
+    bytes.sum()
+}
+
+/// The value below which `part` (0 to 1) of `values` lie; 0 for none.
+pub fn percentile(values: &[f64], part: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (part * sorted.len().saturating_sub(1) as f64).round() as usize;
+    sorted.get(at).copied().unwrap_or(0.0)
+}
+
+/// The middle value; the mean of the two middle ones for an even number.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => sorted[middle],
+        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
+    }
+}
+
+/// The least and the greatest value.
+pub fn range(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_percentiles() {
+        for (values, middle, p99) in [
+            (vec![], 0.0, 0.0),
+            (vec![3.0], 3.0, 3.0),
+            (vec![4.0, 1.0], 2.5, 4.0),
+            (vec![9.0, 1.0, 5.0], 5.0, 9.0),
+            ((0..=100).map(f64::from).collect(), 50.0, 99.0),
+        ] {
+            assert_eq!((median(&values), percentile(&values, 0.99)), (middle, p99), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_says_what_a_process_costs() {
+        let cost = run(Command::new("true").arg("anything")).unwrap();
+        assert!(cost.wall_s >= cost.cpu_s / 2.0 && cost.cpu_s < 5.0, "{cost:?}");
+        assert!(run(&mut Command::new("false")).is_err());
+        assert!(cpu_s(std::process::id()).is_ok());
+        assert!(cpu_s(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! Tables without a key: their rows have no names, so they are read whole, as of one exact place of the log.
+//!
+//! The stream waits while they are read; that is the price of a table without a key. Invariant: the rows stand in the
+//! journal as of `as_of`, all of them or none, and changes up to that place are left out of the stream.
+
+use super::chunk::LogPlace;
+use super::row::RowPlan;
+use super::select::{chunk, quote};
+use super::state::{TABLE_PREFIX, TableState};
+use super::{Snapshot, now_us};
+use crate::mysql::wire::Connection;
+use headwater_model::source::{Committed, Intake, SidePart, StateUpdate};
+use headwater_model::transaction::put_header;
+use headwater_model::{Error, Op, Origin, Result, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader};
+use std::sync::Arc;
+
+/// The side segment that the rows flow into.
+const SIDE: &str = "snapshot";
+/// Bytes of rows kept in memory.
+const PART_BYTES_MAX: usize = 4 << 20;
+
+impl Snapshot {
+    /// Reads those of `tables` that were not read before, and remembers as of which place each was.
+    pub(super) fn read_keyless(&mut self, tables: Vec<Arc<Schema>>, intake: &mut dyn Intake) -> Result<()> {
+        let mut unread = Vec::new();
+        for schema in tables {
+            let state = intake.state(&state_key(&schema)).and_then(|bytes| TableState::decode(&bytes));
+            match state {
+                None => unread.push(schema),
+                Some(TableState { as_of: Some(place), .. }) => drop(self.read_as_of.insert(schema.id, place)),
+                Some(_) => {}
+            }
+        }
+        if unread.is_empty() {
+            return Ok(());
+        }
+        if !intake.accepts_derived() {
+            return Err(Error::reconnect("the snapshot waits until the log has been read again to where followers are"));
+        }
+        let (mut connection, place) = self.open_at_one_place(&unread)?;
+        let mut rows = TransactionBuilder::default();
+        let mut spilled = false;
+        for schema in &unread {
+            spilled |= self.read_table(&mut connection, schema, &mut rows, intake)?;
+        }
+        let mut header = Vec::new();
+        let origin = Origin::BinlogSnapshot { file: &place.file, position: place.offset, gtid: "" };
+        put_header(&mut header, &TransactionHeader { commit_us: now_us(), receive_us: now_us(), origin });
+        let state = |schema: &Arc<Schema>| StateUpdate {
+            key: state_key(schema),
+            value: Some(TableState::read_as_of(place.clone()).encode()),
+        };
+        let state: Vec<StateUpdate> = unread.iter().map(state).collect();
+        let committed =
+            Committed { header: &header, changes: &rows, position: &[], state: &state, schemas: &[], derived: true };
+        match spilled {
+            true => intake.append_side(SIDE, &committed)?,
+            false => intake.append(&committed)?,
+        }
+        self.read_as_of.extend(unread.iter().map(|schema| (schema.id, place.clone())));
+        intake.flush()
+    }
+
+    /// A connection that sees the tables as of one place of the log, and that place. On MySQL the tables are locked for
+    /// the milliseconds that it takes to begin.
+    fn open_at_one_place(&self, tables: &[Arc<Schema>]) -> Result<(Connection, LogPlace)> {
+        let server = &self.work.server;
+        let failed = |error| server.error(error);
+        let mut reading = server.connect()?;
+        let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
+        if reading.server().is_mariadb {
+            reading.execute(begin).map_err(failed)?;
+            let place = server.log_place(&mut reading, true)?;
+            return Ok((reading, place));
+        }
+        let mut locking = server.connect()?;
+        let names: Vec<String> =
+            tables.iter().map(|table| format!("{}.{} READ", quote(&table.database), quote(&table.table))).collect();
+        locking.execute(&format!("LOCK TABLES {}", names.join(", "))).map_err(failed)?;
+        reading.execute(begin).map_err(failed)?;
+        let place = server.log_place(&mut locking, false)?;
+        locking.execute("UNLOCK TABLES").map_err(failed)?;
+        locking.close();
+        Ok((reading, place))
+    }
+
+    /// Reads one table; answers whether any of it has left memory.
+    fn read_table(
+        &mut self,
+        connection: &mut Connection,
+        schema: &Schema,
+        rows: &mut TransactionBuilder,
+        intake: &mut dyn Intake,
+    ) -> Result<bool> {
+        let server = self.work.server.clone();
+        let failed = |error| server.error(error);
+        let statement = connection.prepare(&chunk(schema, false, false, 0)).map_err(failed)?;
+        let mut result = connection.execute_prepared(&statement, &[]).map_err(failed)?;
+        let plan = RowPlan::new(schema, result.columns());
+        let mut spilled = false;
+        let mut number = 0u32;
+        while let Some(packet) = result.next_row().map_err(failed)? {
+            let marker = match (self.wrote_any, number) {
+                (false, _) => SnapshotMarker::First,
+                (true, 0) => SnapshotMarker::FirstInDataCollection,
+                (true, _) => SnapshotMarker::True,
+            };
+            self.wrote_any = true;
+            let out = rows.begin_read(schema.id, number, marker);
+            if let Err((column, what)) = plan.transcode(packet, out) {
+                return Err(super::chunk::bad_row(schema, column, what));
+            }
+            rows.end(Op::Read, schema.id, false);
+            (number, self.rows) = (number.wrapping_add(1), self.rows + 1);
+            if rows.len() >= PART_BYTES_MAX {
+                intake.spill(&SidePart { id: SIDE }, rows)?;
+                rows.clear();
+                spilled = true;
+            }
+        }
+        Ok(spilled)
+    }
+}
+
+fn state_key(schema: &Schema) -> String {
+    format!("{TABLE_PREFIX}{}", schema.full_name())
+}
