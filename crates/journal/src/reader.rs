@@ -173,7 +173,7 @@ impl Reader {
     }
 
     fn header_here(&mut self) -> Result<FrameHeader> {
-        let limit = self.window.length()?;
+        let (limit, _) = self.limit()?;
         let path = self.window.path.clone();
         self.window.header(self.at, limit).map_err(|stop| stop.damage(&path, self.at))
     }
@@ -324,9 +324,9 @@ impl Reader {
             self.at += frame.header.length;
         }
         let updates = segment.with_index(&dir, id, |index| index.updates.clone())?;
-        let limit = self.window.length()?;
         if self.segment.ordinal == segment.ordinal {
-            self.heads = heads_before(&mut self.window, &updates, self.at, limit)?;
+            // Not past here: what is not visible yet must not get into the buffer, where it would grow stale.
+            self.heads = heads_before(&mut self.window, &updates, self.at, u64::from(self.at))?;
         }
         Ok(())
     }

@@ -127,7 +127,7 @@ fn image(dir: &Path, records: &[Recorded], count: usize, rng: &mut StdRng) -> u6
 
 /// Runs the workload once, recording it. Answers the records and the text of the whole journal.
 fn record(seed: u64) -> (Vec<Recorded>, String) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = shop::folder();
     let recorder = Arc::new(Recorder::default());
     let probe: Arc<dyn Probe> = Arc::<Recorder>::clone(&recorder);
     let options = Options { segment_bytes: 8192, probe: Some(probe), ..shop::options() };
@@ -168,7 +168,7 @@ fn no_crash_image_loses_what_was_durable_or_shows_what_was_not_written() {
         let mut rng = StdRng::seed_from_u64(seed ^ 0xc4a5);
         for attempt in 0..60 {
             let count = rng.random_range(1..=records.len());
-            let dir = tempfile::tempdir().unwrap();
+            let dir = shop::folder();
             let durable = image(dir.path(), &records, count, &mut rng);
             let case = format!("seed {seed} attempt {attempt}: the first {count} of {} records", records.len());
             let mut opened = open(dir.path(), shop::options()).unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -213,7 +213,7 @@ fn big(writer: &mut headwater_journal::Writer) {
 
 #[test]
 fn after_a_power_failure_the_same_entries_get_the_same_numbers() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = shop::folder();
     let mut opened = shop::opened(dir.path());
     shop::fill(&mut opened.writer, 0..50).unwrap();
     opened.writer.sync().unwrap();

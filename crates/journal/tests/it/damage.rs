@@ -65,7 +65,7 @@ fn says_a_prefix(dir: &Path, text: &str, may_end_cleanly: bool, case: &str) -> b
 
 #[test]
 fn the_last_segment_cut_at_every_byte_opens_as_a_prefix_or_names_the_damage() {
-    let source = tempfile::tempdir().unwrap();
+    let source = shop::folder();
     let text = written(source.path(), 6, 1 << 20);
     let end = headwater_journal::info(source.path()).unwrap().segments[0].bytes;
     let path = segments(source.path()).remove(0);
@@ -75,7 +75,7 @@ fn the_last_segment_cut_at_every_byte_opens_as_a_prefix_or_names_the_damage() {
     assert_eq!(borders.len(), 8);
     let mut opened = 0;
     for length in (0..end).rev() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = shop::folder();
         copy(source.path(), dir.path());
         let path = segments(dir.path()).remove(0);
         fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
@@ -90,7 +90,7 @@ fn starts_a_frame(path: &Path, at: u64) -> bool {
 
 #[test]
 fn a_flipped_bit_anywhere_never_yields_other_data() {
-    let source = tempfile::tempdir().unwrap();
+    let source = shop::folder();
     let text = written(source.path(), 60, 8192);
     let files: Vec<PathBuf> = fs::read_dir(source.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     let mut named = 0;
@@ -99,7 +99,7 @@ fn a_flipped_bit_anywhere_never_yields_other_data() {
     {
         let length = fs::metadata(file).unwrap().len() as usize;
         for at in (0..length.min(20_000)).step_by(211) {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = shop::folder();
             copy(source.path(), dir.path());
             let path = dir.path().join(file.file_name().unwrap());
             let mut bytes = fs::read(&path).unwrap();
@@ -116,7 +116,7 @@ fn a_flipped_bit_anywhere_never_yields_other_data() {
 
 #[test]
 fn a_closed_segments_flip_is_named_by_verify_with_file_and_byte() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = shop::folder();
     written(dir.path(), 100, 8192);
     let whole = verify(dir.path()).unwrap();
     assert_eq!((whole.changes, whole.transactions, whole.side_parts, whole.torn_bytes), (309, 101, 3, 0));
@@ -134,7 +134,7 @@ fn a_closed_segments_flip_is_named_by_verify_with_file_and_byte() {
 
 #[test]
 fn damage_in_the_last_segment_that_a_later_frame_proves_durable_is_no_torn_tail() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = shop::folder();
     let mut opened = shop::opened(dir.path());
     shop::fill(&mut opened.writer, 0..3).unwrap();
     opened.writer.sync().unwrap();
@@ -156,7 +156,7 @@ fn damage_in_the_last_segment_that_a_later_frame_proves_durable_is_no_torn_tail(
 
 #[test]
 fn missing_files_are_named() {
-    let source = tempfile::tempdir().unwrap();
+    let source = shop::folder();
     let text = written(source.path(), 100, 8192);
     type Matches = fn(&str) -> bool;
     let cases: [(&str, Matches); 3] = [
@@ -165,7 +165,7 @@ fn missing_files_are_named() {
         ("the identity", |name| name == "journal"),
     ];
     for (case, matches) in cases {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = shop::folder();
         copy(source.path(), dir.path());
         for entry in fs::read_dir(dir.path()).unwrap() {
             let entry = entry.unwrap();

@@ -148,3 +148,9 @@ pub fn expected(count: u64) -> String {
     }
     out
 }
+
+/// A folder in memory where there is one: tests that open a journal thousands of times need no real fsync.
+pub fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a temporary folder")
+}

@@ -183,7 +183,7 @@ impl RedisSink {
             Reply::ServerError(error) => return Err(link.refused(error.code())),
             // The watch has found the progress touched, and nothing was done.
             _ => {
-                let verdict = self.tenure.look(Some(&flight.progress), stored);
+                let verdict = self.tenure.touched(stored);
                 self.judge(verdict)?;
                 return Err(Error::reconnect(format!("{} did not run a transaction", self.endpoint.label)));
             }
@@ -266,37 +266,37 @@ impl RedisSink {
                 "Redis may evict keys without a TTL, the sink's progress among them; use volatile-lru or noeviction");
         }
         self.link = Some(link);
-        let own = self.own.clone();
-        let defined = text(self.link()?.ask("GET", &[own.writes.as_bytes()])?);
-        if defined.as_ref().is_some_and(|defined| *defined != self.follow.definition) {
-            tracing::info!(target_server = %self.endpoint.label, "the sink's writes have changed: removing its old keys");
+        let (mut progress, defined) = self.watch()?;
+        let unfinished = progress.is_none() && defined.is_some();
+        if unfinished || defined.as_ref().is_some_and(|defined| *defined != self.follow.definition) {
+            let reason = if unfinished { "a clear was cut short" } else { "its writes have changed" };
+            tracing::info!(target_server = %self.endpoint.label, reason, "removing all keys of the sink");
             self.clear_now()?;
-        }
-        let stored = self.watch()?;
-        let progress = match &stored {
-            None => None,
-            Some(text) => Some(text.parse::<Progress>().map_err(|error| {
-                Error::stop(format!("the key {} on {} holds no progress", own.progress, self.endpoint.label))
-                    .source(error)
-                    .hint("Something else wrote to it. Delete the key to rebuild the sink.")
-            })?),
-        };
-        if self.tenure.connected(stored) == Verdict::Intruder {
+            progress = None;
+        } else if self.tenure.connected(progress.clone()) == Verdict::Intruder {
             self.judge(Verdict::Intruder)?;
         }
-        self.define = progress.is_none() || defined.is_none();
+        let parse = |text: String| {
+            text.parse::<Progress>().map_err(|error| {
+                Error::stop(format!("the key {} on {} holds no progress", self.own.progress, self.endpoint.label))
+                    .source(error)
+                    .hint("Something else wrote to it. Delete the key to rebuild the sink.")
+            })
+        };
+        let progress = progress.map(parse).transpose()?;
+        self.define = defined.is_none();
         self.seen = Instant::now();
         let rejected = self.rejected()?;
         let server = if server.version.is_empty() { "Redis".to_owned() } else { format!("Redis {}", server.version) };
         Ok(Connected { progress, rejected, server })
     }
 
-    /// Watches the progress for the next transaction, and reads it.
-    fn watch(&mut self) -> Result<Option<String>> {
-        let key = self.own.progress.clone();
-        let link = self.link()?;
-        link.ask("WATCH", &[key.as_bytes()])?;
-        Ok(text(link.ask("GET", &[key.as_bytes()])?))
+    /// Watches the progress for the next transaction, and reads it and the writes that made the keys.
+    fn watch(&mut self) -> Result<(Option<String>, Option<String>)> {
+        let (own, link) = (&self.own, open(&mut self.link, &self.endpoint)?);
+        link.ask("WATCH", &[own.progress.as_bytes()])?;
+        let progress = text(link.ask("GET", &[own.progress.as_bytes()])?);
+        Ok((progress, text(link.ask("GET", &[own.writes.as_bytes()])?)))
     }
 
     /// Asks an idle server whether it is still what it was: one that was restored from an older file meanwhile, or lost
@@ -327,8 +327,8 @@ impl RedisSink {
         Ok(entries.into_iter().filter_map(parse).collect())
     }
 
-    /// Progress goes first, so that a clear that is cut short is never taken for a filled target; the stored writes go
-    /// last, so that it can be taken up again. The watch begins before the sweep: a transaction of an earlier connection
+    /// Progress goes first, so that a clear that is cut short is never taken for a filled target; the stored writes stay
+    /// until the end and are then renewed, so that without progress they say: clear again. The watch begins before the sweep: a transaction of an earlier connection
     /// that arrives in its midst, and leaves keys where the sweep has passed, makes the next one fail, and then all is
     /// cleared again.
     fn clear_now(&mut self) -> Result<()> {
@@ -336,6 +336,7 @@ impl RedisSink {
         let follow = Arc::clone(&self.follow);
         let (own, link) = (&self.own, open(&mut self.link, &self.endpoint)?);
         let defined = text(link.ask("GET", &[own.writes.as_bytes()])?);
+        link.ask("SET", &[own.writes.as_bytes(), defined.as_deref().unwrap_or(&follow.definition).as_bytes()])?;
         link.ask("UNWATCH", &[])?;
         link.ask("DEL", &[own.progress.as_bytes()])?;
         link.ask("WATCH", &[own.progress.as_bytes()])?;
@@ -343,13 +344,10 @@ impl RedisSink {
         let writes = follow.writes().chain(earlier.iter().flat_map(Follow::writes)).collect::<Vec<_>>();
         sweep::written(link, &writes, own, true)?;
         sweep::own(link, own, &own.writes)?;
-        link.ask("DEL", &[own.writes.as_bytes()])?;
-        let stored = text(link.ask("GET", &[own.progress.as_bytes()])?);
-        if stored.is_some() {
-            return Err(Error::reconnect(format!("a transaction reached {} while it was cleared", self.endpoint.label)));
-        }
-        self.tenure.connected(None);
-        self.define = true;
+        link.ask("SET", &[own.writes.as_bytes(), follow.definition.as_bytes()])?;
+        self.tenure = Tenure::default();
+        self.define = false;
+        self.seen = Instant::now();
         Ok(())
     }
 }

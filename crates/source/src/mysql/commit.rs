@@ -126,6 +126,8 @@ impl Transactions {
     pub(super) fn discard_changes(&mut self, intake: &mut dyn Intake) -> Result<()> {
         self.changes.clear();
         match self.side.take() {
+            // What is prepared waits for its outcome, even when writing the outcome has just failed.
+            Some(side) if self.prepared.iter().any(|id| side_of_xa(id) == side) => Ok(()),
             Some(side) => intake.abort_side(&side),
             None => Ok(()),
         }
@@ -210,11 +212,13 @@ impl Transactions {
     /// XA COMMIT, in a transaction of its own: now the changes happen.
     pub(super) fn commit_prepared(&mut self, header: &EventHeader, id: &str, intake: &mut dyn Intake) -> Result<()> {
         // One that is not here held no captured rows: what was prepared before the first start was waited for.
-        if self.prepared.remove(id) {
+        if self.prepared.contains(id) {
             self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: None });
             self.side = Some(side_of_xa(id));
         }
-        self.commit(header, 0, intake)
+        self.commit(header, 0, intake)?;
+        self.prepared.remove(id);
+        Ok(())
     }
 
     /// XA ROLLBACK: the changes never happen.

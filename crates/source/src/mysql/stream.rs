@@ -173,10 +173,13 @@ pub(super) fn drop_unfinished_sides(intake: &mut dyn Intake) -> Result<BTreeSet<
     let keys = intake.state_keys(XA_STATE);
     let prepared: BTreeSet<String> = keys.iter().filter_map(|key| key.strip_prefix(XA_STATE)).map(str::to_owned).collect();
     let kept: BTreeSet<String> = prepared.iter().map(|id| side_of_xa(id)).collect();
-    for side in intake.sides() {
-        if !kept.contains(&side) {
-            intake.abort_side(&side)?;
-        }
+    let sides = intake.sides();
+    if let Some(lost) = kept.iter().find(|side| !sides.contains(side)) {
+        return Err(Error::stop(format!("the journal has lost the changes of the prepared transaction {lost}"))
+            .hint("Run `headwater journal verify`; then take a new snapshot (`headwater snapshot`)."));
+    }
+    for side in sides.iter().filter(|side| !kept.contains(*side)) {
+        intake.abort_side(side)?;
     }
     Ok(prepared)
 }

@@ -148,7 +148,8 @@ mod tests {
 
     fn pack(text: &str, precision: u8, scale: u8) -> Vec<u8> {
         let negative = text.starts_with('-');
-        let (whole, fraction) = text.trim_start_matches('-').split_once('.').unwrap_or((text.trim_start_matches('-'), ""));
+        let (whole, fraction) =
+            text.trim_start_matches('-').split_once('.').unwrap_or((text.trim_start_matches('-'), ""));
         let whole = format!("{whole:0>width$}", width = usize::from(precision - scale));
         let whole = &whole[whole.len() - usize::from(precision - scale)..];
         let mut out = Vec::new();

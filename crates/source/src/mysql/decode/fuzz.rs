@@ -98,10 +98,16 @@ pub fn guess_schema(map: &TableMap<'_>, charsets: &Charsets) -> Schema {
         let members = || {
             let codec = charsets.codec(charset);
             let text = |bytes: &&[u8]| {
-                let text = codec.as_ref().and_then(|codec| codec.decode(bytes, &mut Vec::new()).ok().map(str::to_owned));
+                let text =
+                    codec.as_ref().and_then(|codec| codec.decode(bytes, &mut Vec::new()).ok().map(str::to_owned));
                 text.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
             };
-            metadata.members.get(i).and_then(Option::as_ref).map(|all| all.iter().map(text).collect()).unwrap_or_default()
+            metadata
+                .members
+                .get(i)
+                .and_then(Option::as_ref)
+                .map(|all| all.iter().map(text).collect())
+                .unwrap_or_default()
         };
         let kind = match wire.kind {
             ty::TINY => int(8),
@@ -111,9 +117,7 @@ pub fn guess_schema(map: &TableMap<'_>, charsets: &Charsets) -> Schema {
             ty::LONGLONG => int(64),
             ty::FLOAT => Type::Float,
             ty::DOUBLE => Type::Double,
-            ty::NEWDECIMAL => {
-                Type::Decimal { precision: wire.meta as u16 & 0xff, scale: (wire.meta >> 8) as u16 }
-            }
+            ty::NEWDECIMAL => Type::Decimal { precision: wire.meta as u16 & 0xff, scale: (wire.meta >> 8) as u16 },
             ty::YEAR => Type::Year,
             ty::DATE | ty::NEWDATE => Type::Date,
             ty::TIME | ty::TIME2 => Type::Time { fraction: wire.meta as u8 },

@@ -28,7 +28,8 @@ pub struct EventHeader {
     pub server_id: u32,
     /// Bytes of the event, header and checksum included.
     pub length: u32,
-    /// Position after it in its file, modulo 4 GB; 0 for made-up events and inside compressed transactions.
+    /// Position after it in its file, modulo 4 GB. 0 for made-up events, inside compressed transactions, and in MariaDB
+    /// 11 for every event between a transaction's GTID and its end: count by `length` there.
     pub end_position: u32,
     /// `LOG_EVENT_*_F`.
     pub flags: u16,

@@ -90,7 +90,9 @@ impl<'a> Tree<'a> {
         }
         match (at, last, operation, value) {
             (at, leg, REPLACE, Some(value)) => *at.child(leg)? = value,
-            (Tree::Array(items), Leg::Cell(index), INSERT, Some(value)) => items.insert((*index).min(items.len()), value),
+            (Tree::Array(items), Leg::Cell(index), INSERT, Some(value)) => {
+                items.insert((*index).min(items.len()), value)
+            }
             (Tree::Array(items), Leg::Cell(index), REMOVE, None) if *index < items.len() => drop(items.remove(*index)),
             (Tree::Object(members), Leg::Member(key), INSERT, Some(value)) => match find(members, key) {
                 Ok(_) => return Err(UNFIT),
@@ -179,7 +181,11 @@ impl Path {
                 legs.push(Leg::Cell(index.trim().parse().map_err(|_| WHAT)?));
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('.') {
-                let end = if after.starts_with('"') { quoted_end(after) } else { after.find(['.', '[']).or(Some(after.len())) };
+                let end = if after.starts_with('"') {
+                    quoted_end(after)
+                } else {
+                    after.find(['.', '[']).or(Some(after.len()))
+                };
                 let (name, after) = after.split_at_checked(end.ok_or(WHAT)?).ok_or(WHAT)?;
                 let name = if name.starts_with('"') {
                     serde_json::from_str::<String>(name).map_err(|_| WHAT)?

@@ -210,6 +210,7 @@ impl Core {
             | EventKind::APPEND_BLOCK
             | EventKind::DELETE_FILE => Ok(Event::LoadData),
             EventKind::IGNORABLE | EventKind::TRANSACTION_CONTEXT | EventKind::VIEW_CHANGE => Ok(Event::Ignorable),
+            // MariaDB's START_ENCRYPTION among them: the server decrypts what it sends, and marks the event so.
             _ if header.flags & FLAG_IGNORABLE != 0 => Ok(Event::Ignorable),
             kind => return Err(refused(kind, header.end_position)),
         };

@@ -17,6 +17,9 @@ const WINDOW_LOG_MAX: u32 = 27;
 /// Bytes that are decompressed at a time.
 const STEP: usize = 64 << 10;
 
+/// Bytes that the buffer keeps from one payload to the next; what a larger event needed is given back.
+const KEEP_BYTES: usize = 256 << 10;
+
 /// A compressed transaction. Read it with [`TransactionPayload::next_event`] until that answers `None`.
 pub struct TransactionPayload<'a> {
     /// Length that the server declares for the events inside; a check, not a size to allocate.
@@ -85,8 +88,7 @@ impl<'a> TransactionPayload<'a> {
     /// The next event inside, `None` after the last. After an error nothing more can be read.
     pub fn next_event(&mut self) -> Result<Option<(EventHeader, Event<'_>)>, DecodeError> {
         let outer = self.outer;
-        let malformed =
-            |Bad(what)| DecodeError::Malformed { kind: outer.kind, position: outer.end_position, what };
+        let malformed = |Bad(what)| DecodeError::Malformed { kind: outer.kind, position: outer.end_position, what };
         let Some(length) = self.fill_event().map_err(malformed)? else { return Ok(None) };
         let start = self.scratch.start;
         self.scratch.start += length;
@@ -103,7 +105,10 @@ impl<'a> TransactionPayload<'a> {
     fn fill_event(&mut self) -> Read<Option<usize>> {
         if !self.fill(HEADER_BYTES)? {
             return match self.scratch.available() {
-                0 if self.made == self.declared => Ok(None),
+                0 if self.made == self.declared => {
+                    self.scratch.clear();
+                    Ok(None)
+                }
                 0 => Err(Bad("uncompressed size")),
                 _ => Err(Bad("inner event: cut off")),
             };
@@ -144,8 +149,7 @@ impl<'a> TransactionPayload<'a> {
 
 impl Scratch {
     fn begin(&mut self, compressed: bool) -> Read<()> {
-        self.plain.clear();
-        self.start = 0;
+        self.clear();
         self.between_frames = true;
         if !compressed {
             return Ok(());
@@ -160,6 +164,12 @@ impl Scratch {
                 Ok(())
             }
         }
+    }
+
+    fn clear(&mut self) {
+        self.plain.clear();
+        self.plain.shrink_to(KEEP_BYTES);
+        self.start = 0;
     }
 
     fn available(&self) -> usize {

@@ -80,12 +80,8 @@ impl Mismatch {
 impl TablePlan {
     /// Checks `map` against `schema`, which must list every column of the table in its order, excluded ones too.
     pub fn new(map: &TableMap<'_>, schema: &Arc<Schema>, charsets: &Charsets) -> Result<TablePlan, Mismatch> {
-        let whole = |seen: String, expected: String| Mismatch {
-            table: schema.full_name(),
-            column: None,
-            seen,
-            expected,
-        };
+        let whole =
+            |seen: String, expected: String| Mismatch { table: schema.full_name(), column: None, seen, expected };
         if map.database != schema.database || map.table != schema.table {
             return Err(whole(format!("rows of {}.{}", map.database, map.table), schema.full_name()));
         }
@@ -145,27 +141,8 @@ fn column_plan(map: &TableMap<'_>, index: usize, column: &Column, charsets: &Cha
     let collation = map.metadata.collations.get(index).copied().flatten();
     let signed = map.metadata.unsigned.get(index).copied().flatten();
     match &column.kind {
-        Type::Int { bits, unsigned } => {
-            let (width, becomes) = integer(wire.kind, *unsigned).ok_or_else(seen)?;
-            if width * 8 != usize::from(*bits) || signed.is_some_and(|logged| logged != *unsigned) {
-                return Err(Seen(format!("{} {}", describe(wire), if *unsigned { "signed" } else { "unsigned" })));
-            }
-            Ok((Width::Fixed(width), becomes))
-        }
-        Type::Decimal { precision, scale } => {
-            let (logged_precision, logged_scale) = (wire.meta as u8, (wire.meta >> 8) as u8);
-            let layout = Layout::new(logged_precision, logged_scale);
-            match layout {
-                Some(layout)
-                    if wire.kind == ty::NEWDECIMAL
-                        && *precision == u16::from(logged_precision)
-                        && *scale == u16::from(logged_scale) =>
-                {
-                    Ok((Width::Fixed(layout.bytes()), Becomes::Decimal(layout)))
-                }
-                _ => Err(seen()),
-            }
-        }
+        Type::Int { bits, unsigned } => int_plan(wire, *bits, *unsigned, signed),
+        Type::Decimal { precision, scale } => decimal_plan(wire, *precision, *scale),
         Type::Float => fixed(wire, ty::FLOAT, 4, Becomes::Float),
         Type::Double => fixed(wire, ty::DOUBLE, 8, Becomes::Double),
         Type::Year => fixed(wire, ty::YEAR, 1, Becomes::Year),
@@ -197,31 +174,9 @@ fn column_plan(map: &TableMap<'_>, index: usize, column: &Column, charsets: &Cha
             same_count(map, index, members.len())?;
             Ok((Width::Fixed(wire.meta as usize), Becomes::Set(members.clone())))
         }
-        Type::Text { charset } => {
-            let codec = text_codec(charset, collation, charsets)?;
-            let compressed = matches!(wire.kind, ty::BLOB_COMPRESSED | ty::VARCHAR_COMPRESSED);
-            let becomes = if compressed { Becomes::CompressedText(codec) } else { Becomes::Text(codec) };
-            Ok((string_width(wire).ok_or_else(seen)?, becomes))
-        }
-        Type::Bytes { fixed } => {
-            let width = string_width(wire).ok_or_else(seen)?;
-            match (fixed, wire.kind) {
-                (Some(fixed), ty::STRING) if *fixed == wire.meta => Ok((width, Becomes::Fixed(wire.meta as usize))),
-                (Some(_), _) | (None, ty::STRING) => Err(seen()),
-                (None, ty::BLOB_COMPRESSED | ty::VARCHAR_COMPRESSED) => Ok((width, Becomes::CompressedBytes)),
-                (None, _) => Ok((width, Becomes::Bytes)),
-            }
-        }
-        Type::Json if wire.kind == ty::JSON => Ok((blob_width(wire).ok_or_else(seen)?, Becomes::Json)),
-        Type::Json => {
-            // MariaDB's JSON is a LONGTEXT that is checked to be JSON.
-            let codec = match collation.and_then(|id| charsets.name_of(id)) {
-                None | Some("binary") => charsets.codec("utf8mb4"),
-                Some(charset) => charsets.codec(charset),
-            };
-            let codec = codec.ok_or_else(seen)?;
-            Ok((string_width(wire).ok_or_else(seen)?, Becomes::JsonText(codec)))
-        }
+        Type::Text { charset } => text_plan(wire, charset, collation, charsets),
+        Type::Bytes { fixed } => bytes_plan(wire, *fixed),
+        Type::Json => json_plan(wire, collation, charsets),
         Type::Geometry if wire.kind == ty::GEOMETRY => Ok((blob_width(wire).ok_or_else(seen)?, Becomes::Geometry)),
         Type::Vector if wire.kind == ty::VECTOR => Ok((blob_width(wire).ok_or_else(seen)?, Becomes::Vector)),
         // MariaDB's VECTOR is a VARBINARY in the log.
@@ -231,6 +186,59 @@ fn column_plan(map: &TableMap<'_>, index: usize, column: &Column, charsets: &Cha
         Type::Inet6 => address(wire, 16, Becomes::Inet6),
         Type::Enum { .. } | Type::Set { .. } | Type::Geometry | Type::Vector => Err(seen()),
     }
+}
+
+fn int_plan(wire: ColumnMap, bits: u8, unsigned: bool, logged: Option<bool>) -> Planned {
+    let (width, becomes) = integer(wire.kind, unsigned).ok_or_else(|| Seen(describe(wire)))?;
+    if width * 8 != usize::from(bits) {
+        return Err(Seen(describe(wire)));
+    }
+    match logged {
+        Some(logged) if logged != unsigned => {
+            Err(Seen(format!("{} {}", describe(wire), if logged { "unsigned" } else { "signed" })))
+        }
+        _ => Ok((Width::Fixed(width), becomes)),
+    }
+}
+
+fn decimal_plan(wire: ColumnMap, precision: u16, scale: u16) -> Planned {
+    let (logged_precision, logged_scale) = (wire.meta as u8, (wire.meta >> 8) as u8);
+    let same = precision == u16::from(logged_precision) && scale == u16::from(logged_scale);
+    match Layout::new(logged_precision, logged_scale) {
+        Some(layout) if wire.kind == ty::NEWDECIMAL && same => {
+            Ok((Width::Fixed(layout.bytes()), Becomes::Decimal(layout)))
+        }
+        _ => Err(Seen(describe(wire))),
+    }
+}
+
+fn text_plan(wire: ColumnMap, charset: &str, collation: Option<u32>, charsets: &Charsets) -> Planned {
+    let width = string_width(wire).ok_or_else(|| Seen(describe(wire)))?;
+    let codec = text_codec(charset, collation, charsets)?;
+    let compressed = matches!(wire.kind, ty::BLOB_COMPRESSED | ty::VARCHAR_COMPRESSED);
+    Ok((width, if compressed { Becomes::CompressedText(codec) } else { Becomes::Text(codec) }))
+}
+
+fn bytes_plan(wire: ColumnMap, fixed: Option<u32>) -> Planned {
+    let seen = || Seen(describe(wire));
+    let width = string_width(wire).ok_or_else(seen)?;
+    match (fixed, wire.kind) {
+        (Some(fixed), ty::STRING) if fixed == wire.meta => Ok((width, Becomes::Fixed(wire.meta as usize))),
+        (Some(_), _) | (None, ty::STRING) => Err(seen()),
+        (None, ty::BLOB_COMPRESSED | ty::VARCHAR_COMPRESSED) => Ok((width, Becomes::CompressedBytes)),
+        (None, _) => Ok((width, Becomes::Bytes)),
+    }
+}
+
+/// MySQL's JSON is binary; MariaDB's is a LONGTEXT that is checked to be JSON.
+fn json_plan(wire: ColumnMap, collation: Option<u32>, charsets: &Charsets) -> Planned {
+    let seen = || Seen(describe(wire));
+    if wire.kind == ty::JSON {
+        return Ok((blob_width(wire).ok_or_else(seen)?, Becomes::Json));
+    }
+    let charset = collation.and_then(|id| charsets.name_of(id)).filter(|name| *name != "binary").unwrap_or("utf8mb4");
+    let codec = charsets.codec(charset).ok_or_else(seen)?;
+    Ok((string_width(wire).ok_or_else(seen)?, Becomes::JsonText(codec)))
 }
 
 fn integer(kind: u8, unsigned: bool) -> Option<(usize, Becomes)> {
@@ -318,7 +326,9 @@ fn describe(wire: ColumnMap) -> String {
         ty::LONGLONG => "BIGINT",
         ty::INT24 => "MEDIUMINT",
         ty::DATE | ty::NEWDATE => "DATE",
-        ty::TIME => "TIME (old form; a fraction is not readable: set mysql56_temporal_format=ON and ALTER TABLE … FORCE)",
+        ty::TIME => {
+            "TIME (old form; a fraction is not readable: set mysql56_temporal_format=ON and ALTER TABLE … FORCE)"
+        }
         ty::DATETIME => "DATETIME (old form)",
         ty::YEAR => "YEAR",
         ty::VARCHAR | ty::VAR_STRING => return format!("VARCHAR or VARBINARY of {} bytes", wire.meta),

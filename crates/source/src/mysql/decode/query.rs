@@ -84,8 +84,8 @@ fn session(mut vars: Bytes<'_>) -> Read<Session> {
     let mut session = Session::default();
     while !vars.is_empty() {
         match vars.u8(WHAT)? {
-            0 => skip(&mut vars, 4)?,                          // Q_FLAGS2
-            1 => session.sql_mode = Some(vars.u64(WHAT)?),     // Q_SQL_MODE
+            0 => skip(&mut vars, 4)?,                      // Q_FLAGS2
+            1 => session.sql_mode = Some(vars.u64(WHAT)?), // Q_SQL_MODE
             2 => {
                 // Q_CATALOG: a length, the name, and a NUL.
                 let length = usize::from(vars.u8(WHAT)?);
@@ -97,11 +97,11 @@ fn session(mut vars: Bytes<'_>) -> Read<Session> {
                 session.connection_collation = Some(vars.u16(WHAT)?);
                 session.server_collation = Some(vars.u16(WHAT)?);
             }
-            5 | 6 => short_text(&mut vars)?,                            // Q_TIME_ZONE, Q_CATALOG_NZ
-            7 => skip(&mut vars, 2)?,                                   // Q_LC_TIME_NAMES
-            8 => session.database_collation = Some(vars.u16(WHAT)?),    // Q_CHARSET_DATABASE
-            9 => skip(&mut vars, 8)?,                                   // Q_TABLE_MAP_FOR_UPDATE
-            10 => skip(&mut vars, 4)?,                                  // Q_MASTER_DATA_WRITTEN
+            5 | 6 => short_text(&mut vars)?, // Q_TIME_ZONE, Q_CATALOG_NZ
+            7 => skip(&mut vars, 2)?,        // Q_LC_TIME_NAMES
+            8 => session.database_collation = Some(vars.u16(WHAT)?), // Q_CHARSET_DATABASE
+            9 => skip(&mut vars, 8)?,        // Q_TABLE_MAP_FOR_UPDATE
+            10 => skip(&mut vars, 4)?,       // Q_MASTER_DATA_WRITTEN
             11 => {
                 // Q_INVOKER: user and host.
                 short_text(&mut vars)?;
@@ -114,11 +114,11 @@ fn session(mut vars: Bytes<'_>) -> Read<Session> {
                     vars.until_nul(WHAT)?;
                 }
             }
-            13 => session.micros = Some(vars.uint(3, WHAT)? as u32),    // Q_MICROSECONDS
+            13 => session.micros = Some(vars.uint(3, WHAT)? as u32), // Q_MICROSECONDS
             16 | 19 | 20 => skip(&mut vars, 1)?, // Q_EXPLICIT_DEFAULTS_FOR_TIMESTAMP, Q_SQL_REQUIRE_PRIMARY_KEY, Q_DEFAULT_TABLE_ENCRYPTION
-            17 | 129 => session.ddl_xid = Some(vars.u64(WHAT)?),        // Q_DDL_LOGGED_WITH_XID, MariaDB's Q_XID
-            18 => session.utf8mb4_collation = Some(vars.u16(WHAT)?),    // Q_DEFAULT_COLLATION_FOR_UTF8MB4
-            128 => session.micros = Some(vars.uint(3, WHAT)? as u32),   // MariaDB's Q_HRNOW
+            17 | 129 => session.ddl_xid = Some(vars.u64(WHAT)?), // Q_DDL_LOGGED_WITH_XID, MariaDB's Q_XID
+            18 => session.utf8mb4_collation = Some(vars.u16(WHAT)?), // Q_DEFAULT_COLLATION_FOR_UTF8MB4
+            128 => session.micros = Some(vars.uint(3, WHAT)? as u32), // MariaDB's Q_HRNOW
             _ => break,
         }
     }

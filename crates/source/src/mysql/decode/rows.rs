@@ -309,7 +309,8 @@ impl RowsEvent<'_> {
                         let before = self.rows.get(before).unwrap_or_default();
                         scratch.text.clear();
                         json_diff::apply(before, bytes, &mut scratch.text).map_err(at(i))?;
-                        let text = std::str::from_utf8(&scratch.text).map_err(|_| at(i)(Bad("JSON that is not UTF-8")))?;
+                        let text =
+                            std::str::from_utf8(&scratch.text).map_err(|_| at(i)(Bad("JSON that is not UTF-8")))?;
                         Value::Json(text).encode(out);
                     }
                     Some(bytes) => column.becomes.put(bytes, out, scratch).map_err(at(i))?,

@@ -104,7 +104,15 @@ impl ColumnMap {
     fn is_number(self) -> bool {
         matches!(
             self.kind,
-            ty::TINY | ty::SHORT | ty::INT24 | ty::LONG | ty::LONGLONG | ty::NEWDECIMAL | ty::FLOAT | ty::DOUBLE | ty::YEAR
+            ty::TINY
+                | ty::SHORT
+                | ty::INT24
+                | ty::LONG
+                | ty::LONGLONG
+                | ty::NEWDECIMAL
+                | ty::FLOAT
+                | ty::DOUBLE
+                | ty::YEAR
         )
     }
 
@@ -183,10 +191,19 @@ fn column(kind: u8, meta: &mut Bytes<'_>) -> Read<ColumnMap> {
     const WHAT: &str = "column metadata";
     let plain = |kind, meta| Ok(ColumnMap { kind, meta });
     match kind {
-        ty::FLOAT | ty::DOUBLE | ty::BLOB | ty::TINY_BLOB | ty::MEDIUM_BLOB | ty::LONG_BLOB | ty::GEOMETRY | ty::JSON
-        | ty::VECTOR | ty::TIMESTAMP2 | ty::DATETIME2 | ty::TIME2 | ty::BLOB_COMPRESSED => {
-            plain(kind, u32::from(meta.u8(WHAT)?))
-        }
+        ty::FLOAT
+        | ty::DOUBLE
+        | ty::BLOB
+        | ty::TINY_BLOB
+        | ty::MEDIUM_BLOB
+        | ty::LONG_BLOB
+        | ty::GEOMETRY
+        | ty::JSON
+        | ty::VECTOR
+        | ty::TIMESTAMP2
+        | ty::DATETIME2
+        | ty::TIME2
+        | ty::BLOB_COMPRESSED => plain(kind, u32::from(meta.u8(WHAT)?)),
         ty::VARCHAR | ty::VARCHAR_COMPRESSED | ty::BIT | ty::NEWDECIMAL => plain(kind, u32::from(meta.u16(WHAT)?)),
         ty::STRING | ty::VAR_STRING | ty::ENUM | ty::SET => {
             let [real, low] = meta.array(WHAT)?;

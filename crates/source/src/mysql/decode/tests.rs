@@ -20,7 +20,12 @@ const MARIADB_11: &[u8] = include_bytes!("fixtures/mariadb-11.8.binlog");
 
 #[test]
 fn a_mysql_log_holds_what_select_shows() {
-    check(ServerFlavor::MySql, MYSQL, include_str!("fixtures/mysql-9.7.select.txt"), expect_file!["fixtures/mysql-9.7.txt"]);
+    check(
+        ServerFlavor::MySql,
+        MYSQL,
+        include_str!("fixtures/mysql-9.7.select.txt"),
+        expect_file!["fixtures/mysql-9.7.txt"],
+    );
 }
 
 #[test]
@@ -96,7 +101,10 @@ impl Reader {
                 let text = query.text(&self.charsets).unwrap();
                 let cut = text.char_indices().nth(100).map_or(text.len(), |(at, _)| at);
                 writeln!(out, "query {} error={} {}", query.database, query.error_code, &text[..cut]).unwrap();
-                let names = text.strip_prefix("DROP TABLE ").and_then(|rest| rest.split_once(" /*")).map_or("", |(names, _)| names);
+                let names = text
+                    .strip_prefix("DROP TABLE ")
+                    .and_then(|rest| rest.split_once(" /*"))
+                    .map_or("", |(names, _)| names);
                 for name in names.split(',') {
                     self.tables.remove(&format!("{}.{}", query.database, name.trim_matches('`')));
                 }
@@ -110,7 +118,8 @@ impl Reader {
             }
             Event::Gtid(gtid) => {
                 let (commit, length) = (gtid.immediate_commit_us, gtid.transaction_length);
-                writeln!(out, "gtid {gtid} committed {commit} length {length} by {}", gtid.immediate_server_version).unwrap();
+                writeln!(out, "gtid {gtid} committed {commit} length {length} by {}", gtid.immediate_server_version)
+                    .unwrap();
             }
             Event::MariaGtid(gtid) => {
                 let (flags, thread) = (gtid.flags, gtid.thread);
@@ -168,4 +177,3 @@ fn schema(map: &TableMap<'_>, charsets: &Charsets) -> Schema {
     }
     schema
 }
-

@@ -57,7 +57,11 @@ fn prefixed(width: usize, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn integer() -> impl Strategy<Value = Cell> {
-    (prop::sample::select(vec![(ty::TINY, 1), (ty::SHORT, 2), (ty::INT24, 3), (ty::LONG, 4), (ty::LONGLONG, 8)]), any::<u64>(), any::<bool>())
+    (
+        prop::sample::select(vec![(ty::TINY, 1), (ty::SHORT, 2), (ty::INT24, 3), (ty::LONG, 4), (ty::LONGLONG, 8)]),
+        any::<u64>(),
+        any::<bool>(),
+    )
         .prop_map(|((wire, width), bits, unsigned)| {
             let shift = 64 - 8 * width as u32;
             let value = if unsigned {
