@@ -14,9 +14,9 @@ pub const TRANSACTION_ROWS: u64 = 100;
 const CLIENT_TRANSACTIONS: u64 = 500;
 /// Rows from which a large table is doubled.
 const SEED_ROWS: u64 = 1_000;
-/// Bytes of one wide row, and rows of one statement that copies them: about 10 MB.
+/// Bytes of one wide row, and rows of one statement that copies them: about 5 MB, which a source keeps in memory whole.
 const WIDE_BYTES: u64 = 10_000;
-const WIDE_ROWS: u64 = 1_000;
+const WIDE_ROWS: u64 = 500;
 /// Connections of the paced writer from this pace on, so that one slow commit does not hold up the next.
 const CONNECTIONS: usize = 4;
 const ONE_CONNECTION_MAX: u64 = 500;
@@ -113,12 +113,22 @@ pub fn seed(database: &Database) -> Result {
     database.try_exec(&sql)
 }
 
+/// Copies all rows of `seed`.
+const COPY: &str = "INSERT INTO shop.wide (body) SELECT body FROM shop.seed;\n";
+
 /// Commits one transaction with about `bytes` bytes of wide rows; answers the number of rows.
 pub fn wide(database: &Database, bytes: u64) -> Result<u64> {
     let copies = (bytes / (WIDE_BYTES * WIDE_ROWS)).max(1);
-    let copy = "INSERT INTO shop.wide (body) SELECT body FROM shop.seed;\n";
-    database.try_exec(&format!("BEGIN;\n{}COMMIT;\n", copy.repeat(copies as usize)))?;
+    database.try_exec(&format!("BEGIN;\n{}COMMIT;\n", COPY.repeat(copies as usize)))?;
     Ok(copies * WIDE_ROWS)
+}
+
+/// Puts about `bytes` bytes of wide rows into the log, in transactions of 5 MB, and none into the table.
+pub fn ballast(database: &Database, bytes: u64) -> Result {
+    let copies = (bytes / (WIDE_BYTES * WIDE_ROWS)).max(1);
+    let empty = "TRUNCATE TABLE shop.wide;\n";
+    let sql: String = (0..copies).map(|_| format!("{COPY}{empty}")).collect();
+    database.try_exec(&sql)
 }
 
 /// When each transaction of a paced load was sent, in nanoseconds since `clock`; 0 for none.

@@ -25,8 +25,6 @@ pub enum Wanted {
     },
     /// Ours alone: the worst run at most this.
     AtMost(f64),
-    /// Ours alone: the worst run at least this.
-    AtLeast(f64),
     /// Nothing; it is told.
     Told,
 }
@@ -71,12 +69,11 @@ impl Figure {
 
     /// Whether it is what was asked; `None` when nothing was.
     pub fn is_ok(&self) -> Option<bool> {
-        let (least, most) = range(&self.ours);
+        let (_, most) = range(&self.ours);
         match self.wanted {
             Wanted::Told => None,
             _ if self.ours.is_empty() => Some(false),
             Wanted::AtMost(limit) => Some(most <= limit),
-            Wanted::AtLeast(limit) => Some(least >= limit),
             _ if self.pairs().next().is_none() => Some(false),
             Wanted::RatioAtLeast(limit) => Some(median(&self.ratios()) >= limit),
             Wanted::RatioAtMost(limit) => Some(median(&self.ratios()) <= limit),
@@ -101,7 +98,6 @@ impl Figure {
             Wanted::AtMostTimesPlus { factor: 1.0, plus } => format!("≤ other + {plus} {}", self.unit),
             Wanted::AtMostTimesPlus { factor, plus } => format!("≤ {factor} × other + {plus} {}", self.unit),
             Wanted::AtMost(limit) => format!("≤ {limit} {}", self.unit),
-            Wanted::AtLeast(limit) => format!("≥ {limit} {}", self.unit),
             Wanted::Told => String::new(),
         }
     }
@@ -230,7 +226,6 @@ mod tests {
             (&[7.0], &[2.0], Wanted::AtMostTimesPlus { factor: 2.0, plus: 3.0 }, Some(true)),
             (&[7.1], &[2.0], Wanted::AtMostTimesPlus { factor: 2.0, plus: 3.0 }, Some(false)),
             (&[99.0, 101.0], &[], Wanted::AtMost(100.0), Some(false)),
-            (&[99.0, 101.0], &[], Wanted::AtLeast(99.0), Some(true)),
             (&[], &[], Wanted::AtMost(100.0), Some(false)),
             (&[1.0], &[], Wanted::Told, None),
         ] {

@@ -4,4 +4,8 @@
 
 mod crash; // kills at random points, under load
 mod pipeline; // the shortest whole path
+mod mysql_catalog; // scripts of DDL, followed and asked for
+mod records; // a captured database and its topics, for the modules that compare changes
+mod types; // every type, by snapshot, by stream and by SELECT
+mod types_cases; // the types and their values
 mod world; // a database, a cache, Headwater, and what the cache must hold

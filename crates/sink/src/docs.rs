@@ -65,7 +65,8 @@ fn tables(page: &mut String, schema: &Value) {
         for (key, property) in properties(object) {
             let description = property.get("description").and_then(Value::as_str).unwrap_or("").replace('\n', " ");
             let needed = if required.contains(&key.as_str()) { "**Required.** " } else { "" };
-            let _ = writeln!(page, "| `{key}` | {} | {needed}{} |", type_name(property), description.replace('|', "\\|"));
+            let _ =
+                writeln!(page, "| `{key}` | {} | {needed}{} |", type_name(property), description.replace('|', "\\|"));
         }
         page.push('\n');
     }
@@ -82,7 +83,9 @@ fn type_name(property: &Value) -> String {
     }
     let name = match property.get("type") {
         Some(Value::String(name)) => name.as_str(),
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or("any"),
+        Some(Value::Array(names)) => {
+            names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or("any")
+        }
         _ => "any",
     };
     match name {

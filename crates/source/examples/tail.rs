@@ -5,7 +5,7 @@
 //! With `COUNT=1` it only counts, and says each second how many changes came. Invariant: nothing is stored, so it begins at
 //! the log's present end, or after the position in `FROM` that an earlier run printed.
 
-use headwater_model::source::{Committed, Intake, SidePart, SourceReport, StateUpdate};
+use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
 use headwater_model::{Change, Error, Result, Schema, TransactionBuilder, TransactionView};
 use headwater_source::SOURCES;
 use std::collections::BTreeMap;
@@ -101,7 +101,14 @@ impl Printer {
                     columns.map(|(column, value)| format!("{}={value:?}", column.name)).collect::<Vec<_>>().join(" ")
                 })
             };
-            println!("  {} {} #{} place {}:{}", change.op.letter(), schema.full_name(), schema.id, change.place, change.row);
+            println!(
+                "  {} {} #{} place {}:{}",
+                change.op.letter(),
+                schema.full_name(),
+                schema.id,
+                change.place,
+                change.row
+            );
             let statement = change.statement.map(str::to_owned);
             for (what, text) in [("by", statement), ("-", row(change.before)), ("+", row(change.after))] {
                 text.inspect(|text| println!("    {what} {text}"));
@@ -190,6 +197,10 @@ impl Intake for Printer {
 
     fn changes_since(&self, _: u64, _: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()> {
         Ok(())
+    }
+
+    fn rows(&mut self, table: &str, _: u64) -> Result<Box<dyn HeldRows>> {
+        Err(Error::stop(format!("the rows of {table} are not kept here")))
     }
 
     fn snapshot_request(&mut self) -> Option<Vec<String>> {

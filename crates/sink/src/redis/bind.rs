@@ -59,15 +59,34 @@ pub(super) struct BoundWrite {
 }
 
 pub(super) enum BoundKind {
-    Json { fields: Vec<Field> },
+    Json {
+        fields: Vec<Field>,
+    },
     /// `whole`: the hash is this write's alone, so that a delete removes the key.
-    Hash { fields: Vec<Field>, whole: bool },
-    Set { member: BoundTemplate },
-    Zset { member: BoundTemplate, score: Field, lossy: bool },
-    Counter { by: Option<Field> },
-    List { value: BoundTemplate },
-    Stream { fields: Vec<Field> },
-    Invalidate { prefix: bool },
+    Hash {
+        fields: Vec<Field>,
+        whole: bool,
+    },
+    Set {
+        member: BoundTemplate,
+    },
+    Zset {
+        member: BoundTemplate,
+        score: Field,
+        lossy: bool,
+    },
+    Counter {
+        by: Option<Field>,
+    },
+    List {
+        value: BoundTemplate,
+    },
+    Stream {
+        fields: Vec<Field>,
+    },
+    Invalidate {
+        prefix: bool,
+    },
 }
 
 /// A column as a field.
@@ -147,7 +166,8 @@ struct Binder<'a> {
 impl Binder<'_> {
     fn write(&self, write: &Write) -> Result<BoundWrite> {
         let missing = |column: &str| self.missing(column, &write.key.to_string());
-        let template = |template: &super::template::Template| template.bind(self.schema).map_err(|column| missing(&column));
+        let template =
+            |template: &super::template::Template| template.bind(self.schema).map_err(|column| missing(&column));
         let field = |name: &str| match self.schema.column(name) {
             Some((place, column)) if !column.excluded => Ok(Field::new(place, column)),
             _ => Err(missing(name)),
@@ -159,9 +179,13 @@ impl Binder<'_> {
                     for name in excluded {
                         field(name)?;
                     }
-                    let shown = |column: &Column| !column.hidden && !column.excluded && !excluded.contains(&column.name);
+                    let shown =
+                        |column: &Column| !column.hidden && !column.excluded && !excluded.contains(&column.name);
                     let columns = self.schema.columns.iter().enumerate();
-                    Ok(columns.filter(|(_, column)| shown(column)).map(|(place, column)| Field::new(place, column)).collect())
+                    Ok(columns
+                        .filter(|(_, column)| shown(column))
+                        .map(|(place, column)| Field::new(place, column))
+                        .collect())
                 }
             }
         };
@@ -193,9 +217,12 @@ impl Binder<'_> {
     }
 
     fn missing(&self, column: &str, template: &str) -> Error {
-        Error::stop(format!("table {} has no column {column}, which the write to `{template}` uses", self.schema.full_name()))
-            .detail("It was dropped, renamed or left out by a column filter, or the name is misspelt.")
-            .hint("Change the write in the configuration; the sink is then rebuilt.")
+        Error::stop(format!(
+            "table {} has no column {column}, which the write to `{template}` uses",
+            self.schema.full_name()
+        ))
+        .detail("It was dropped, renamed or left out by a column filter, or the name is misspelt.")
+        .hint("Change the write in the configuration; the sink is then rebuilt.")
     }
 
     /// A score may be of any type that is a number or a moment; a sum has to be exact, so floats are out.

@@ -70,7 +70,9 @@ struct Missing {
 /// Tries every command without running one.
 fn permissions(link: &mut Link, own: &OwnKeys, follow: &Follow) -> Result<Missing> {
     let mut missing = Missing::default();
-    for (command, args) in [("WATCH", &[own.progress.as_bytes()][..]), ("UNWATCH", &[]), ("INFO", &[]), ("MULTI", &[]), ("DISCARD", &[])] {
+    for (command, args) in
+        [("WATCH", &[own.progress.as_bytes()][..]), ("UNWATCH", &[]), ("INFO", &[]), ("MULTI", &[]), ("DISCARD", &[])]
+    {
         let mut asked = Commands::default();
         asked.command(0, command, args);
         link.send(&asked.bytes)?;
@@ -95,7 +97,14 @@ fn permissions(link: &mut Link, own: &OwnKeys, follow: &Follow) -> Result<Missin
         tried.push((command, pattern));
     };
     let ours = format!("{}*", own.prefix);
-    for (command, rest) in [("GET", &[][..]), ("SET", &["0"]), ("DEL", &[]), ("LRANGE", &["0", "0"]), ("LTRIM", &["0", "0"]), ("RPUSH", &["0"])] {
+    for (command, rest) in [
+        ("GET", &[][..]),
+        ("SET", &["0"]),
+        ("DEL", &[]),
+        ("LRANGE", &["0", "0"]),
+        ("LTRIM", &["0", "0"]),
+        ("RPUSH", &["0"]),
+    ] {
         attempt(command, &own.progress, rest, ours.clone());
     }
     attempt("SCAN", "", &["0"], String::new());
@@ -132,8 +141,12 @@ fn commands(write: &Write) -> Vec<(&'static str, &'static [&'static str])> {
     let mut commands: Vec<(&'static str, &'static [&'static str])> = match &write.kind {
         WriteKind::Json { .. } => vec![("SET", &["0"]), ("DEL", &[])],
         WriteKind::Hash { .. } => vec![("HLEN", &[]), ("HSET", &["0", "0"]), ("HDEL", &["0"]), ("DEL", &[])],
-        WriteKind::Set { .. } => vec![("SISMEMBER", &["0"]), ("SMISMEMBER", &["0"]), ("SADD", &["0"]), ("SREM", &["0"])],
-        WriteKind::Zset { .. } => vec![("ZSCORE", &["0"]), ("ZMSCORE", &["0"]), ("ZADD", &["0", "0"]), ("ZREM", &["0"])],
+        WriteKind::Set { .. } => {
+            vec![("SISMEMBER", &["0"]), ("SMISMEMBER", &["0"]), ("SADD", &["0"]), ("SREM", &["0"])]
+        }
+        WriteKind::Zset { .. } => {
+            vec![("ZSCORE", &["0"]), ("ZMSCORE", &["0"]), ("ZADD", &["0", "0"]), ("ZREM", &["0"])]
+        }
         WriteKind::Counter { .. } => vec![("GET", &[]), ("INCRBY", &["0"]), ("DEL", &[])],
         WriteKind::List { .. } => vec![("LLEN", &[]), ("RPUSH", &["0"])],
         WriteKind::Stream { .. } => vec![("XLEN", &[]), ("XADD", &["*", "0", "0"])],

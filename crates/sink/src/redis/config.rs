@@ -99,8 +99,9 @@ impl Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Span::parse(&text)
-            .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no length of time; write 500ms, 30s, 5m, 1h or 7d")))
+        Span::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(format!("`{text}` is no length of time; write 500ms, 30s, 5m, 1h or 7d"))
+        })
     }
 }
 
@@ -148,7 +149,9 @@ impl Settings {
                 (sentinels(sentinel)?, Login::default(), label)
             }
             (Some(_), Some(_)) => return Err(ConfigError::new("url", "give either `url` or `sentinel`, not both")),
-            (None, None) => return Err(ConfigError::new("url", "is missing; write `url: redis://host:6379`, or `sentinel:`")),
+            (None, None) => {
+                return Err(ConfigError::new("url", "is missing; write `url: redis://host:6379`, or `sentinel:`"));
+            }
         };
         let database = self.database.unwrap_or(login.database);
         Ok(Endpoint {
@@ -207,7 +210,9 @@ fn sentinels(sentinel: Sentinel) -> Result<Route, ConfigError> {
             Some((host, port)) if !host.contains(':') => (host, port.parse().ok()),
             _ => (node.as_str(), Some(SENTINEL_PORT)),
         };
-        let wrong = || ConfigError::new(format!("sentinel.nodes[{i}]"), format!("`{node}` is not of the form host or host:port"));
+        let wrong = || {
+            ConfigError::new(format!("sentinel.nodes[{i}]"), format!("`{node}` is not of the form host or host:port"))
+        };
         let port = port.filter(|_| !host.is_empty()).ok_or_else(wrong)?;
         Ok(ConnectionAddr::Tcp(host.to_owned(), port))
     });

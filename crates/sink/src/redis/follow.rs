@@ -252,10 +252,16 @@ impl Follow {
     /// Parses the value of `follow`.
     pub fn parse(follow: &Value) -> Result<Follow, ConfigError> {
         let Value::Object(map) = follow else {
-            return Err(ConfigError::new("follow", "must map tables to lists of writes: `shop.orders: [ { json: \"order:{id}\" } ]`"));
+            return Err(ConfigError::new(
+                "follow",
+                "must map tables to lists of writes: `shop.orders: [ { json: \"order:{id}\" } ]`",
+            ));
         };
         if map.is_empty() {
-            return Err(ConfigError::new("follow", "names no table; write `shop.orders: [ { json: \"order:{id}\" } ]`"));
+            return Err(ConfigError::new(
+                "follow",
+                "names no table; write `shop.orders: [ { json: \"order:{id}\" } ]`",
+            ));
         }
         let mut tables = BTreeMap::new();
         let mut forms = BTreeMap::new();
@@ -277,7 +283,8 @@ impl Follow {
             tables.insert(table.clone(), table_writes);
             forms.insert(table.clone(), table_forms);
         }
-        let definition = serde_json::to_string(&forms).map_err(|error| ConfigError::new("follow", error.to_string()))?;
+        let definition =
+            serde_json::to_string(&forms).map_err(|error| ConfigError::new("follow", error.to_string()))?;
         Ok(Follow { tables, definition })
     }
 
@@ -303,7 +310,9 @@ impl WriteForm {
             return Err(format!("names both `{kind}` and `{second}`; make it two writes"));
         }
         if matches!(kind.as_str(), "list" | "stream") && !map.contains_key("on_delete") {
-            return Err(format!("a {kind} only appends and cannot retract a deleted row; say so with `on_delete: ignore`"));
+            return Err(format!(
+                "a {kind} only appends and cannot retract a deleted row; say so with `on_delete: ignore`"
+            ));
         }
         Ok(match kind.as_str() {
             "json" => WriteForm::Json(form(value)?),
@@ -381,7 +390,8 @@ fn ttl(ttl: Option<Span>, refresh: Option<bool>) -> Result<Option<Ttl>, String> 
 
 fn counted(by: &str) -> Result<String, String> {
     let template = Template::parse(by)?;
-    let column = template.only_column().ok_or_else(|| format!("`by: {by}` must be one column: `by: \"{{quantity}}\"`"))?;
+    let column =
+        template.only_column().ok_or_else(|| format!("`by: {by}` must be one column: `by: \"{{quantity}}\"`"))?;
     Ok(column.to_owned())
 }
 

@@ -72,10 +72,13 @@ impl Link {
             "MASTERDOWN" | "READONLY" => Error::reconnect(format!("{label} is a replica, which cannot be written to"))
                 .hint("Point the URL at the master, or use `sentinel`."),
             "TRYAGAIN" | "CLUSTERDOWN" | "UNBLOCKED" => Error::reconnect(format!("{label} answers {code}")),
-            "OOM" => Error::retry_after(FULL_WAIT, format!("{label} is out of memory and refuses to write"))
-                .hint("Raise maxmemory, or let Redis evict keys that have a TTL: CONFIG SET maxmemory-policy volatile-lru"),
-            "MISCONF" => Error::retry_after(FULL_WAIT, format!("{label} cannot save its data to disk and refuses to write"))
-                .hint("Look into its log; its disk may be full."),
+            "OOM" => Error::retry_after(FULL_WAIT, format!("{label} is out of memory and refuses to write")).hint(
+                "Raise maxmemory, or let Redis evict keys that have a TTL: CONFIG SET maxmemory-policy volatile-lru",
+            ),
+            "MISCONF" => {
+                Error::retry_after(FULL_WAIT, format!("{label} cannot save its data to disk and refuses to write"))
+                    .hint("Look into its log; its disk may be full.")
+            }
             "NOAUTH" | "WRONGPASS" => login_refused(label),
             "NOPERM" => Error::reconnect(format!("the user on {label} lacks a permission"))
                 .hint("Run `headwater check`, which prints the ACL statement that grants it."),
@@ -86,7 +89,8 @@ impl Link {
 
     fn lost(&self, error: RedisError) -> Error {
         let what = if error.is_timeout() { "did not answer in time" } else { "is gone" };
-        Error::reconnect(format!("the connection to {} {what}", self.label)).source(error)
+        // The client's error repeats its cause, so the text alone is kept.
+        Error::reconnect(format!("the connection to {} {what}", self.label)).detail(error.to_string())
     }
 }
 
@@ -108,11 +112,16 @@ fn opening_failed(endpoint: &Endpoint, error: RedisError) -> Error {
     match error.kind() {
         redis::ErrorKind::AuthenticationFailed => login_refused(label),
         redis::ErrorKind::MasterNameNotFoundBySentinel => {
-            Error::reconnect(format!("the sentinels do not know the {label}")).hint("Look at SENTINEL MASTERS on one of them.")
+            Error::reconnect(format!("the sentinels do not know the {label}"))
+                .hint("Look at SENTINEL MASTERS on one of them.")
         }
-        redis::ErrorKind::Io => Error::reconnect(format!("cannot connect to {label}")).source(error),
+        redis::ErrorKind::Io => Error::reconnect(format!("cannot connect to {label}")).detail(error.to_string()),
+        _ if error.detail().is_some_and(|detail| detail.contains("DB index")) => {
+            Error::reconnect(format!("the server has no such database as {label}")).hint("Look at CONFIG GET databases.")
+        }
         // The text of other errors may quote what was sent.
-        _ => Error::reconnect(format!("cannot connect to {label}")).detail(format!("The client says: {}", error.category())),
+        _ => Error::reconnect(format!("cannot connect to {label}"))
+            .detail(format!("The client says: {}", error.category())),
     }
 }
 
@@ -185,7 +194,9 @@ fn connect_by_sentinel(
 fn certificates(tls: &Tls) -> Result<TlsCertificates> {
     let read = |path: &String| {
         std::fs::read(path).map_err(|error| {
-            Error::reconnect(format!("cannot read the certificate file {path}")).source(error).hint("Correct `tls` of the sink.")
+            Error::reconnect(format!("cannot read the certificate file {path}"))
+                .source(error)
+                .hint("Correct `tls` of the sink.")
         })
     };
     let client_tls = match (&tls.cert_file, &tls.key_file) {

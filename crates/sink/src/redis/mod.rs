@@ -71,7 +71,8 @@ impl SinkType for Redis {
         }
         let settings: Settings =
             serde_json::from_value(settings.clone()).map_err(|error| ConfigError::new("redis", error.to_string()))?;
-        let endpoint = settings.endpoint().map_err(|error| ConfigError::new(format!("redis.{}", error.place), error.message))?;
+        let endpoint =
+            settings.endpoint().map_err(|error| ConfigError::new(format!("redis.{}", error.place), error.message))?;
         let follow = Follow::parse(follow)?;
         Ok(Box::new(Target { name: name.to_owned(), endpoint: Arc::new(endpoint), follow: Arc::new(follow) }))
     }

@@ -100,9 +100,12 @@ fn write_seconds(out: &mut Vec<u8>, micros: i64) -> bool {
 /// whole number may be.
 fn decimal_is_exact(text: &str) -> bool {
     let Ok(double) = text.parse::<f64>() else { return false };
-    let whole = text.split_once('.').map_or(text, |(whole, fraction)| {
-        if fraction.bytes().all(|digit| digit == b'0') { whole } else { "" }
-    });
+    let whole = text.split_once('.').map_or(
+        text,
+        |(whole, fraction)| {
+            if fraction.bytes().all(|digit| digit == b'0') { whole } else { "" }
+        },
+    );
     if let Ok(whole) = whole.parse::<i128>()
         && double.abs() < 1e38
         && double as i128 == whole
@@ -141,7 +144,18 @@ mod tests {
 
     fn field() -> Field {
         let kind = Type::Decimal { precision: 65, scale: 2 };
-        Field::test(0, &Column { name: "price".into(), kind, native: String::new(), nullable: true, default: None, hidden: false, excluded: false })
+        Field::test(
+            0,
+            &Column {
+                name: "price".into(),
+                kind,
+                native: String::new(),
+                nullable: true,
+                default: None,
+                hidden: false,
+                excluded: false,
+            },
+        )
     }
 
     #[test]

@@ -108,11 +108,16 @@ impl Plan {
 
     /// Takes the answers in the order of the questions. Keys that cannot be written go into `flaws`; whether there are
     /// any. An `Err` is a server error that concerns more than a key.
-    pub fn answers(&mut self, mut next: impl FnMut() -> headwater_model::Result<Reply>, flaws: &mut Flaws) -> headwater_model::Result<bool> {
+    pub fn answers(
+        &mut self,
+        mut next: impl FnMut() -> headwater_model::Result<Reply>,
+        flaws: &mut Flaws,
+    ) -> headwater_model::Result<bool> {
         let mut found = false;
         for id in 0..self.key_states.len() {
             let first = next()?;
-            let mut flaw = matches!(&first, Reply::ServerError(error) if error.code() == "WRONGTYPE").then_some(Flaw::WrongType);
+            let mut flaw =
+                matches!(&first, Reply::ServerError(error) if error.code() == "WRONGTYPE").then_some(Flaw::WrongType);
             match self.key_states[id].kind {
                 KeyKind::Counter if flaw.is_none() => flaw = self.counter_answer(id, &first),
                 KeyKind::Set | KeyKind::Zset => {
@@ -157,7 +162,9 @@ impl Plan {
             at = state.next;
             state.present = !matches!(present, Reply::Nil | Reply::Int(0));
             state.count = match count {
-                Reply::BulkString(text) => std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).unwrap_or(0),
+                Reply::BulkString(text) => {
+                    std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+                }
                 _ => 0,
             };
         }
@@ -224,7 +231,8 @@ impl Plan {
         let removes = |m: &MemberState| m.rows_after() == 0 && m.present;
         let keeps = |m: &MemberState| MemberState::kept(m.rows_after()) > 0 && m.rows_after() != m.count;
         let forgets = |m: &MemberState| MemberState::kept(m.rows_after()) == 0 && m.count != 0;
-        let number = |test: &dyn Fn(&MemberState) -> bool| chain(&self.member_states, key).filter(|(_, m)| test(m)).count();
+        let number =
+            |test: &dyn Fn(&MemberState) -> bool| chain(&self.member_states, key).filter(|(_, m)| test(m)).count();
 
         let added = number(&adds);
         if added > 0 {

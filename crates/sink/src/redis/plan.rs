@@ -137,7 +137,13 @@ impl Plan {
 
     /// Adds a change; refuses it whole when a value or, by `flaws`, a key of it cannot be written.
     #[inline]
-    pub fn add<'a>(&mut self, event: &Event<'a>, bound: &Bound, images: &mut [Image<'a>; 2], flaws: &Flaws) -> Result<()> {
+    pub fn add<'a>(
+        &mut self,
+        event: &Event<'a>,
+        bound: &Bound,
+        images: &mut [Image<'a>; 2],
+        flaws: &Flaws,
+    ) -> Result<()> {
         let change = &event.change;
         let [before, after] = images;
         if let Some(row) = &change.before {
@@ -146,7 +152,8 @@ impl Plan {
         if let Some(row) = &change.after {
             after.load(row, bound)?;
         }
-        let sides: Sides<'_, 'a> = (change.before.is_some().then_some(&*before), change.after.is_some().then_some(&*after));
+        let sides: Sides<'_, 'a> =
+            (change.before.is_some().then_some(&*before), change.after.is_some().then_some(&*after));
         if (bound.picky || !flaws.is_empty() || !self.parked.is_empty())
             && let Some(reason) = self.refusal(change, bound, sides, flaws)
         {
@@ -172,7 +179,9 @@ impl Plan {
                     BoundKind::Zset { score: field, lossy, .. } => {
                         numbers::score(field, side.value(field.place), *lossy, &mut score[0]).map(|_| ())
                     }
-                    BoundKind::Counter { by: Some(field) } => numbers::units(field, side.value(field.place)).map(|_| ()),
+                    BoundKind::Counter { by: Some(field) } => {
+                        numbers::units(field, side.value(field.place)).map(|_| ())
+                    }
                     _ => Ok(()),
                 };
                 if let Err(reason) = values {
@@ -371,7 +380,8 @@ impl Plan {
         if prefix && event.change.op == Op::Read {
             // A snapshot's rows say nothing of what changed; all that others derived before it began may be stale, and
             // one pass removes that.
-            let begins = matches!(event.change.marker, Some(SnapshotMarker::First | SnapshotMarker::FirstInDataCollection));
+            let begins =
+                matches!(event.change.marker, Some(SnapshotMarker::First | SnapshotMarker::FirstInDataCollection));
             if self.swept.insert(write.prefix.clone()) || begins {
                 self.prefixes.insert(write.prefix.to_vec());
             }
@@ -445,7 +455,13 @@ fn put_fields(out: &mut Commands, body: &mut Vec<u8>, fields: &[Field], row: &Im
 }
 
 /// Notes that `key` is to be looked at before the batch is applied.
-fn touch<'s>(keys: &mut Interner, states: &'s mut Vec<KeyState>, kind: KeyKind, key: &[u8], owner: u64) -> &'s mut KeyState {
+fn touch<'s>(
+    keys: &mut Interner,
+    states: &'s mut Vec<KeyState>,
+    kind: KeyKind,
+    key: &[u8],
+    owner: u64,
+) -> &'s mut KeyState {
     let (id, _) = keys.intern(&[kind as u8], key);
     key_state(states, id, kind, owner)
 }

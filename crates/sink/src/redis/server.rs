@@ -74,8 +74,11 @@ impl Server {
         match self.number {
             Some(number) if number < needed => {
                 let reason = if fixed_ttl { ", for `ttl_refresh: false`" } else { "" };
-                Err(Error::stop(format!("{label} runs Redis {}; {}.{} or later is needed{reason}", self.version, needed.0, needed.1))
-                    .hint("Upgrade the server."))
+                Err(Error::stop(format!(
+                    "{label} runs Redis {}; {}.{} or later is needed{reason}",
+                    self.version, needed.0, needed.1
+                ))
+                .hint("Upgrade the server."))
             }
             _ => Ok(()),
         }
@@ -97,7 +100,11 @@ mod tests {
             ("redis_version:7.2.4\r\ncluster_enabled:1\r\n", false, "is a Redis Cluster"),
             ("redis_version:7.2.4\r\nrole:slave\r\n", false, "is a replica"),
         ] {
-            let message = Server::parse(info).require(fixed_ttl, "redis://x").err().map(|error| error.to_string()).unwrap_or_default();
+            let message = Server::parse(info)
+                .require(fixed_ttl, "redis://x")
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
             assert!(message.contains(expected) && message.is_empty() == expected.is_empty(), "{info}: {message}");
         }
         assert!(Server::parse("maxmemory_policy:allkeys-lru\r\n").evicts_all());

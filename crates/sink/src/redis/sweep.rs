@@ -33,7 +33,8 @@ pub(super) fn prefixes(link: &mut Link, prefixes: &BTreeSet<Vec<u8>>) -> Result<
 /// only append, so their keys go only when `appended` says so.
 pub(super) fn written(link: &mut Link, writes: &[&Write], own: &OwnKeys, appended: bool) -> Result<()> {
     for key_type in ["string", "hash", "set", "zset", "list", "stream"] {
-        let of_type = |write: &&&Write| write.kind.key_type() == Some(key_type) && (appended || !write.kind.appends_only());
+        let of_type =
+            |write: &&&Write| write.kind.key_type() == Some(key_type) && (appended || !write.kind.appends_only());
         let writes = writes.iter().filter(of_type).collect::<Vec<_>>();
         let prefix = common_prefix(writes.iter().map(|write| write.key.prefix().as_bytes()));
         let Some(prefix) = prefix else { continue };
@@ -61,7 +62,12 @@ fn common_prefix<'p>(prefixes: impl Iterator<Item = &'p [u8]>) -> Option<&'p [u8
 }
 
 /// Walks over all keys that begin with `prefix` (and are of `key_type`), and removes those that `pick` puts aside.
-fn scan(link: &mut Link, prefix: &[u8], key_type: Option<&str>, mut pick: impl FnMut(&[u8], &mut Vec<Vec<u8>>)) -> Result<()> {
+fn scan(
+    link: &mut Link,
+    prefix: &[u8],
+    key_type: Option<&str>,
+    mut pick: impl FnMut(&[u8], &mut Vec<Vec<u8>>),
+) -> Result<()> {
     let pattern = pattern(prefix);
     let mut cursor = b"0".to_vec();
     let mut doomed = Vec::new();
@@ -122,7 +128,12 @@ mod tests {
 
     #[test]
     fn what_prefixes_have_in_common_narrows_the_scan() {
-        for (prefixes, expected) in [(&[][..], None), (&["order:"][..], Some("order:")), (&["order:", "orders"], Some("order")), (&["a", "b"], Some(""))] {
+        for (prefixes, expected) in [
+            (&[][..], None),
+            (&["order:"][..], Some("order:")),
+            (&["order:", "orders"], Some("order")),
+            (&["a", "b"], Some("")),
+        ] {
             let common = common_prefix(prefixes.iter().map(|prefix| prefix.as_bytes()));
             assert_eq!(common, expected.map(str::as_bytes));
         }

@@ -33,7 +33,11 @@ impl Template {
         while let Some(c) = rest.next() {
             match c {
                 '{' | '}' if rest.next_if_eq(&c).is_some() => literal.push(c),
-                '}' => return Err(format!("template `{source}` has a `}}` that closes nothing; a literal brace is `}}}}`")),
+                '}' => {
+                    return Err(format!(
+                        "template `{source}` has a `}}` that closes nothing; a literal brace is `}}}}`"
+                    ));
+                }
                 '{' => {
                     if !literal.is_empty() {
                         parts.push(Part::Literal(std::mem::take(&mut literal)));
@@ -43,7 +47,11 @@ impl Template {
                         match rest.next() {
                             Some('}') if !column.is_empty() => break,
                             Some(c) if c != '{' && c != '}' => column.push(c),
-                            _ => return Err(format!("template `{source}`: after `{{` a column's name and `}}` are expected; a literal brace is `{{{{`")),
+                            _ => {
+                                return Err(format!(
+                                    "template `{source}`: after `{{` a column's name and `}}` are expected; a literal brace is `{{{{`"
+                                ));
+                            }
                         }
                     }
                     parts.push(Part::Column(column));
@@ -174,7 +182,9 @@ mod tests {
 
     #[test]
     fn templates_are_text_and_columns() {
-        for (source, prefix) in [("order:{id}", "order:"), ("a{{b}}:{x}{y}z", "a{b}:"), ("prices", "prices"), ("{x}", "")] {
+        for (source, prefix) in
+            [("order:{id}", "order:"), ("a{{b}}:{x}{y}z", "a{b}:"), ("prices", "prices"), ("{x}", "")]
+        {
             let template = Template::parse(source).unwrap();
             assert_eq!((template.prefix(), template.to_string()), (prefix, source.to_owned()));
         }

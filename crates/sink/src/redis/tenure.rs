@@ -42,7 +42,9 @@ impl Tenure {
         let parse = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Progress>().ok());
         let ours = parse(&self.stored).into_iter().chain(parse(&self.attempted)).max_by_key(|ours| ours.sequence);
         // Further back is an older copy of the server's data, another journal a rebuild: both are the engine's to judge.
-        let further = ours.zip(parse(&stored)).is_some_and(|(ours, now)| ours.journal == now.journal && now.sequence > ours.sequence);
+        let further = ours
+            .zip(parse(&stored))
+            .is_some_and(|(ours, now)| ours.journal == now.journal && now.sequence > ours.sequence);
         self.late = self.attempted.take();
         self.stored = stored;
         if further { self.stranger() } else { Verdict::Ours }

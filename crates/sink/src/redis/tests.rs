@@ -7,7 +7,9 @@ use super::plan::{Flaws, Plan};
 use super::resp::Commands;
 use expect_test::{Expect, expect};
 use headwater_model::sink::Event;
-use headwater_model::{Change, Column, Op, Origin, Row, RowWriter, Schema, SnapshotMarker, TransactionHeader, Type, Value};
+use headwater_model::{
+    Change, Column, Op, Origin, Row, RowWriter, Schema, SnapshotMarker, TransactionHeader, Type, Value,
+};
 use redis::Value as Reply;
 use std::sync::Arc;
 
@@ -54,17 +56,22 @@ fn plan(writes: serde_json::Value, changes: &str, flaws: &Flaws) -> Plan {
     let schema = items();
     let bound = Bound::new(&schema, &follow.tables["shop.items"]).unwrap();
     let header = TransactionHeader { commit_us: 0, receive_us: 0, origin: Origin::Headwater };
-    let rows: Vec<_> = changes.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
-        if let Some((before, after)) = line.split_once("->") {
-            return (Op::Update, Some(row(before)), Some(row(after)));
-        }
-        match line.split_at(1) {
-            ("+", after) => (Op::Create, None, Some(row(after))),
-            ("r", after) => (Op::Read, None, Some(row(after))),
-            ("-", before) => (Op::Delete, Some(row(before)), None),
-            _ => panic!("{line} is no change"),
-        }
-    }).collect();
+    let rows: Vec<_> = changes
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            if let Some((before, after)) = line.split_once("->") {
+                return (Op::Update, Some(row(before)), Some(row(after)));
+            }
+            match line.split_at(1) {
+                ("+", after) => (Op::Create, None, Some(row(after))),
+                ("r", after) => (Op::Read, None, Some(row(after))),
+                ("-", before) => (Op::Delete, Some(row(before)), None),
+                _ => panic!("{line} is no change"),
+            }
+        })
+        .collect();
     let mut plan = Plan::default();
     plan.begin();
     let mut images = [Image::default(), Image::default()];
@@ -79,7 +86,13 @@ fn plan(writes: serde_json::Value, changes: &str, flaws: &Flaws) -> Plan {
             before: before.as_ref().map(|row| Row::decode(&mut &row[..]).unwrap()),
             after: after.as_ref().map(|row| Row::decode(&mut &row[..]).unwrap()),
         };
-        plan.add(&Event { sequence: i as u64 + 1, change, schema: &schema, header: &header }, &bound, &mut images, flaws).unwrap();
+        plan.add(
+            &Event { sequence: i as u64 + 1, change, schema: &schema, header: &header },
+            &bound,
+            &mut images,
+            flaws,
+        )
+        .unwrap();
     }
     plan
 }
@@ -226,26 +239,46 @@ fn a_hash_of_all_columns_goes_as_a_whole() {
 #[test]
 fn members_are_counted() {
     let set = || serde_json::json!([{"set": "skus:{quantity}", "member": "{sku}"}]);
-    check(set(), "+ 1 a - 7", &[":0", "nil"], expect![[r#"
+    check(
+        set(),
+        "+ 1 a - 7",
+        &[":0", "nil"],
+        expect![[r#"
         SISMEMBER skus:7 a ? :0
         HGET headwater:s:refs:skus:7 a ? nil
         SADD skus:7 a
-    "#]]);
-    check(set(), "+ 2 a - 7", &[":1", "nil"], expect![[r#"
+    "#]],
+    );
+    check(
+        set(),
+        "+ 2 a - 7",
+        &[":1", "nil"],
+        expect![[r#"
         SISMEMBER skus:7 a ? :1
         HGET headwater:s:refs:skus:7 a ? nil
         HSET headwater:s:refs:skus:7 a 2
-    "#]]);
-    check(set(), "- 2 a - 7", &[":1", "2"], expect![[r#"
+    "#]],
+    );
+    check(
+        set(),
+        "- 2 a - 7",
+        &[":1", "2"],
+        expect![[r#"
         SISMEMBER skus:7 a ? :1
         HGET headwater:s:refs:skus:7 a ? 2
         HDEL headwater:s:refs:skus:7 a
-    "#]]);
-    check(set(), "- 1 a - 7", &[":1", "nil"], expect![[r#"
+    "#]],
+    );
+    check(
+        set(),
+        "- 1 a - 7",
+        &[":1", "nil"],
+        expect![[r#"
         SISMEMBER skus:7 a ? :1
         HGET headwater:s:refs:skus:7 a ? nil
         SREM skus:7 a
-    "#]]);
+    "#]],
+    );
     check(
         set(),
         "+ 1 a - 7
@@ -269,19 +302,34 @@ fn members_are_counted() {
 #[test]
 fn a_count_never_goes_below_zero() {
     let set = || serde_json::json!([{"set": "skus", "member": "{sku}"}]);
-    check(set(), "- 1 a - 7\n+ 2 a - 7", &[":0", "nil"], expect![[r#"
+    check(
+        set(),
+        "- 1 a - 7\n+ 2 a - 7",
+        &[":0", "nil"],
+        expect![[r#"
         SISMEMBER skus a ? :0
         HGET headwater:s:refs:skus a ? nil
         SADD skus a
-    "#]]);
-    check(set(), "- 1 a - 7\n+ 2 a - 7", &[":1", "nil"], expect![[r#"
+    "#]],
+    );
+    check(
+        set(),
+        "- 1 a - 7\n+ 2 a - 7",
+        &[":1", "nil"],
+        expect![[r#"
         SISMEMBER skus a ? :1
         HGET headwater:s:refs:skus a ? nil
-    "#]]);
-    check(set(), "+ 1 a - 7\n- 1 a - 7", &[":0", "nil"], expect![[r#"
+    "#]],
+    );
+    check(
+        set(),
+        "+ 1 a - 7\n- 1 a - 7",
+        &[":0", "nil"],
+        expect![[r#"
         SISMEMBER skus a ? :0
         HGET headwater:s:refs:skus a ? nil
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -325,12 +373,17 @@ fn counters_sum_exactly_and_go_at_zero() {
             INCRBY rows:b 1
         "#]],
     );
-    check(counter(), "- 1 a 2.50 7", &["250", "1"], expect![[r#"
+    check(
+        counter(),
+        "- 1 a 2.50 7",
+        &["250", "1"],
+        expect![[r#"
         GET sum:a ? 250
         GET rows:a ? 1
         DEL sum:a
         DEL rows:a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -433,7 +486,10 @@ fn columns_that_a_write_uses_and_the_table_has_not_stop_it() {
         (serde_json::json!({"json": "i:{id}", "columns": ["gone"]}), "has no column gone"),
         (serde_json::json!({"json": "i:{id}", "exclude": ["gone"]}), "has no column gone"),
         (serde_json::json!({"set": "i", "member": "{gone}"}), "has no column gone"),
-        (serde_json::json!({"zset": "i", "member": "{id}", "score": "sku"}), "column sku of shop.items cannot be a score"),
+        (
+            serde_json::json!({"zset": "i", "member": "{id}", "score": "sku"}),
+            "column sku of shop.items cannot be a score",
+        ),
         (serde_json::json!({"counter": "i", "by": "{sku}"}), "column sku of shop.items cannot be summed exactly"),
     ] {
         let follow = Follow::parse(&serde_json::json!({ "shop.items": [write] })).unwrap();

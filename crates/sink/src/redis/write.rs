@@ -223,8 +223,12 @@ impl RedisSink {
         let label = &self.endpoint.label;
         match verdict {
             Verdict::Ours => Ok(()),
-            Verdict::Gone => Err(Error::reconnect(format!("{label} has lost the sink's progress; its data was deleted"))),
-            Verdict::Late => Err(Error::reconnect(format!("a transaction of an earlier connection reached {label} late"))),
+            Verdict::Gone => {
+                Err(Error::reconnect(format!("{label} has lost the sink's progress; its data was deleted")))
+            }
+            Verdict::Late => {
+                Err(Error::reconnect(format!("a transaction of an earlier connection reached {label} late")))
+            }
             Verdict::Intruder => {
                 let key = &self.own.progress;
                 Err(Error::stop(format!("another process writes to {label} as this sink: it moved the key {key}"))
@@ -340,7 +344,8 @@ impl RedisSink {
         link.ask("UNWATCH", &[])?;
         link.ask("DEL", &[own.progress.as_bytes()])?;
         link.ask("WATCH", &[own.progress.as_bytes()])?;
-        let earlier = defined.and_then(|text| serde_json::from_str(&text).ok()).and_then(|value| Follow::parse(&value).ok());
+        let earlier =
+            defined.and_then(|text| serde_json::from_str(&text).ok()).and_then(|value| Follow::parse(&value).ok());
         let writes = follow.writes().chain(earlier.iter().flat_map(Follow::writes)).collect::<Vec<_>>();
         sweep::written(link, &writes, own, true)?;
         sweep::own(link, own, &own.writes)?;
@@ -414,13 +419,16 @@ fn writes_of<'f>(follow: &'f Follow, schema: &Schema) -> Result<&'f [Write]> {
     if let Some(writes) = follow.tables.get(&schema.full_name()) {
         return Ok(writes);
     }
-    let mut named = follow.tables.iter().filter(|(name, _)| {
-        name.split_once('.').map_or(name.as_str(), |(_, table)| table) == schema.table
-    });
+    let mut named = follow
+        .tables
+        .iter()
+        .filter(|(name, _)| name.split_once('.').map_or(name.as_str(), |(_, table)| table) == schema.table);
     match (named.next(), named.next()) {
         (Some((_, writes)), None) => Ok(writes),
-        (None, _) => Err(Error::stop(format!("a change of {} arrived, which the sink does not follow", schema.full_name()))
-            .hint("Add the table under `follow`.")),
+        (None, _) => {
+            Err(Error::stop(format!("a change of {} arrived, which the sink does not follow", schema.full_name()))
+                .hint("Add the table under `follow`."))
+        }
         (Some((first, _)), Some((second, _))) => Err(Error::stop(format!(
             "a change of {} arrived, which may be `{first}` or `{second}` under `follow`",
             schema.full_name()

@@ -79,7 +79,10 @@ fn settings(server: &Server, findings: &mut Vec<Finding>) {
     if kept > 0 && kept < LOG_KEPT_SECONDS_MIN {
         warn(
             findings,
-            format!("the log is kept for {:.1} hours: a longer pause of this source could not be made up for", kept as f64 / 3600.0),
+            format!(
+                "the log is kept for {:.1} hours: a longer pause of this source could not be made up for",
+                kept as f64 / 3600.0
+            ),
             "SET GLOBAL binlog_expire_logs_seconds = 604800; and the same in the server's [mysqld] section",
         );
     }

@@ -244,7 +244,13 @@ impl Config {
         within("heartbeat", heartbeat, HEARTBEAT_MIN, HEARTBEAT_MAX, "it lies between 100ms and 5m")?;
         within("chunk_rows", self.chunk_rows, 1, CHUNK_ROWS_MAX, "it lies between 1 and 1000000")?;
         within("snapshot_workers", self.snapshot_workers, 1, SNAPSHOT_WORKERS_MAX, "it lies between 1 and 64")?;
-        within("transaction_bytes_max", self.transaction_bytes_max, 1 << 16, 1 << 30, "it lies between 64 KiB and 1 GiB")?;
+        within(
+            "transaction_bytes_max",
+            self.transaction_bytes_max,
+            1 << 16,
+            1 << 30,
+            "it lies between 64 KiB and 1 GiB",
+        )?;
         if let Some(id) = self.server_id {
             within("server_id", id, 1, u32::MAX, "it lies between 1 and 4294967295")?;
         }

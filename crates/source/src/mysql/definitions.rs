@@ -23,7 +23,11 @@ const READING_RETRY: Duration = Duration::from_secs(5);
 type Statements = Vec<(String, String)>;
 
 /// The definitions, and the end of the log at which they hold.
-pub fn load_with_position(options: &Options, connection: &mut Connection, server: &Server) -> Result<(Catalog, Position)> {
+pub fn load_with_position(
+    options: &Options,
+    connection: &mut Connection,
+    server: &Server,
+) -> Result<(Catalog, Position)> {
     let mut before = read(options, connection)?;
     for _ in 0..READINGS_MAX {
         let position = visible_end(options, connection, server, &before)?;
@@ -112,7 +116,10 @@ fn read(options: &Options, connection: &mut Connection) -> Result<Statements> {
         let result = match connection.query(&sql) {
             Ok(result) => result,
             Err(error) if error.server().is_some_and(|error| matches!(error.code, 1146 | 1049)) => continue,
-            Err(error) if error.server().is_some_and(|error| error.code == 1142) && !options.filter.captures(database, table) => {
+            Err(error)
+                if error.server().is_some_and(|error| error.code == 1142)
+                    && !options.filter.captures(database, table) =>
+            {
                 continue;
             }
             Err(error) => return Err(failed(error)),
@@ -123,7 +130,12 @@ fn read(options: &Options, connection: &mut Connection) -> Result<Statements> {
     Ok(statements)
 }
 
-fn catalog_of(options: &Options, connection: &mut Connection, server: &Server, statements: &Statements) -> Result<Catalog> {
+fn catalog_of(
+    options: &Options,
+    connection: &mut Connection,
+    server: &Server,
+    statements: &Statements,
+) -> Result<Catalog> {
     let failed = |error: wire::Error| failure::of_connection(&options.name, error);
     let mut catalog = Catalog::new(server.catalog_options());
     let databases = connection

@@ -47,6 +47,7 @@ impl Refusal {
             || has("which is missing from the master")
             || has("is missing the GTID")
             || has("position > file size")
+            || has("could not find next log")
             || has("impossible position")
             || has("diverged")
         {
@@ -81,17 +82,20 @@ pub fn refused(source: &str, message: &str) -> Error {
     let detail = format!("The server said: {}", message.trim_end_matches('.'));
     match Refusal::of(message) {
         Refusal::Purged => purged(source).detail(detail),
-        Refusal::Lost => Error::stop(format!("source {source}: the server's log does not hold what was read from it before"))
-            .detail(detail)
-            .hint(
-                "It was reset, restored, or a failover lost transactions. Point the source at the server that has them, or \
+        Refusal::Lost => Error::stop(format!(
+            "source {source}: the server's log does not hold what was read from it before"
+        ))
+        .detail(detail)
+        .hint(
+            "It was reset, restored, or a failover lost transactions. Point the source at the server that has them, or \
                  take a new snapshot (`headwater snapshot`, or `snapshot: when_needed`).",
-            ),
-        Refusal::Collision => {
-            Error::retry_after(3 * REFUSED_RETRY, format!("source {source}: another reader of this server uses our server_id"))
-                .detail(detail)
-                .hint("Give one of the two another `server_id`, or end the second process.")
-        }
+        ),
+        Refusal::Collision => Error::retry_after(
+            3 * REFUSED_RETRY,
+            format!("source {source}: another reader of this server uses our server_id"),
+        )
+        .detail(detail)
+        .hint("Give one of the two another `server_id`, or end the second process."),
         Refusal::TooLarge => Error::stop(format!("source {source}: an event is larger than the server may send"))
             .detail(detail)
             .hint("Run SET GLOBAL max_allowed_packet = 1073741824 on the server and start the source again."),
@@ -142,6 +146,7 @@ mod tests {
                 "Error: connecting slave requested to start from GTID 0-1-99, which is not in the master's binlog",
                 Refusal::Lost,
             ),
+            ("could not find next log; the first event '.' at 4", Refusal::Lost),
             ("Client requested source to start replication from position > file size", Refusal::Lost),
             (
                 "A replica with the same server_uuid/server_id as this replica has connected to the source; the first event \

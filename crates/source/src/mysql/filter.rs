@@ -167,12 +167,9 @@ mod tests {
     #[test]
     fn tables_are_included_then_excluded() {
         let filter = Filter::new(&texts(&["shop.*", "`a.b`.c"]), &texts(&["shop.tmp_*"]), &[], &[]).unwrap();
-        for (database, table, captured) in [
-            ("shop", "orders", true),
-            ("shop", "tmp_1", false),
-            ("a.b", "c", true),
-            ("other", "orders", false),
-        ] {
+        for (database, table, captured) in
+            [("shop", "orders", true), ("shop", "tmp_1", false), ("a.b", "c", true), ("other", "orders", false)]
+        {
             assert_eq!(filter.captures(database, table), captured, "{database}.{table}");
         }
         assert!(filter.touches("shop") && !filter.touches("other"));
@@ -182,7 +179,8 @@ mod tests {
 
     #[test]
     fn columns_are_narrowed_only_where_named() {
-        let filter = Filter::new(&[], &[], &texts(&["shop.users.id", "shop.users.name"]), &texts(&["*.*.password"])).unwrap();
+        let filter =
+            Filter::new(&[], &[], &texts(&["shop.users.id", "shop.users.name"]), &texts(&["*.*.password"])).unwrap();
         for (table, column, excluded) in
             [("users", "id", false), ("users", "mail", true), ("orders", "mail", false), ("orders", "password", true)]
         {

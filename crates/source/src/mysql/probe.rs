@@ -25,7 +25,8 @@ impl ServerProbe {
 impl Probe for ServerProbe {
     fn end(&self) -> Result<Vec<u8>> {
         let (mut connection, server) = start::connect(&self.options, &mut 0)?;
-        let end = server.end_of_log(&mut connection).map_err(|error| failure::of_connection(&self.options.name, error))?;
+        let end =
+            server.end_of_log(&mut connection).map_err(|error| failure::of_connection(&self.options.name, error))?;
         connection.close();
         let mut bytes = Vec::new();
         end.encode(&mut bytes);
@@ -38,9 +39,12 @@ impl Probe for ServerProbe {
         };
         let (position, end) = (read(position)?, read(end)?);
         position.reached(&end).ok_or_else(|| {
-            Error::stop(format!("source {}: its position and the end of the server's log cannot be compared", self.options.name))
-                .detail(format!("One is {position}, the other {end}"))
-                .hint("They are of two servers; wait until the source has connected to the one that is asked.")
+            Error::stop(format!(
+                "source {}: its position and the end of the server's log cannot be compared",
+                self.options.name
+            ))
+            .detail(format!("One is {position}, the other {end}"))
+            .hint("They are of two servers; wait until the source has connected to the one that is asked.")
         })
     }
 }

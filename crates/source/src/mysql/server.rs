@@ -168,7 +168,11 @@ impl Server {
         connection.execute("COMMIT")?;
         let values: HashMap<String, String> = pairs(&status).collect();
         let value = |name: &str| {
-            values.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone()).unwrap_or_default()
+            values
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.clone())
+                .unwrap_or_default()
         };
         let (file, offset) = (value("binlog_snapshot_file"), value("binlog_snapshot_position").parse().unwrap_or(0));
         if file.is_empty() {
@@ -200,7 +204,10 @@ impl Server {
     }
 }
 
-fn parse_gtids<T: std::str::FromStr<Err = super::gtid::NotGtids>>(connection: &Connection, text: &str) -> wire::Result<T> {
+fn parse_gtids<T: std::str::FromStr<Err = super::gtid::NotGtids>>(
+    connection: &Connection,
+    text: &str,
+) -> wire::Result<T> {
     text.parse().map_err(|error| wire::Error::Invalid(format!("{}: {error}", connection.peer())))
 }
 

@@ -4,7 +4,7 @@
 //! Invariant: rows are read only by a definition that agrees with the log's own table map, and a new shape is announced
 //! to the journal with the first changes that have it. Start at [`Tables::map`] and [`Tables::define`].
 
-use super::catalog::{Catalog, DdlError, Session, TableDef, TableEvent, TableName};
+use super::catalog::{Catalog, ColumnDef, DdlError, Generated, Session, TableDef, TableEvent, TableName};
 use super::config::Options;
 use super::decode::{Charsets, ColumnMap, Query, TableMap, TablePlan};
 use super::filter::Filter;
@@ -210,10 +210,14 @@ impl Tables {
             self.save_definition(&TableName { database: map.database.to_owned(), table: map.table.to_owned() });
         }
         let Some(full) = self.publish(map.database, map.table) else { return Ok(Mapped::Ignored) };
-        let plan = TablePlan::new(map, &Arc::new(full), &self.charsets).map_err(|error| {
+        let mut plan = TablePlan::new(map, &Arc::new(full), &self.charsets).map_err(|error| {
             Error::stop(format!("source {}: the rows of {}.{} at {place} cannot be read", self.source, map.database, map.table))
                 .source(error)
         })?;
+        // MariaDB 11 leaves computed columns out of updates and deletes, whatever the row image.
+        let layout = self.catalog.table(map.database, map.table).map(TableDef::layout).unwrap_or_default();
+        let computed = |column: &ColumnDef| matches!(column.generated, Some(Generated::Virtual | Generated::Stored));
+        layout.iter().enumerate().filter(|(_, column)| computed(column)).for_each(|(place, _)| plan.allow_absent(place));
         Ok(Mapped::Captured(plan))
     }
 

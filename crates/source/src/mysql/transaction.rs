@@ -15,6 +15,7 @@ use super::xa::LookBack;
 use headwater_model::change::Change;
 use headwater_model::source::{Intake, SidePart};
 use headwater_model::{Error, Op, Result, TransactionBuilder};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -304,12 +305,17 @@ impl Transactions {
             open.began = true;
             return Ok(());
         }
-        let Some(text) = query.text(&self.charsets) else {
-            return Err(self.stop("a statement is not in the character set that it claims").hint(
-                "If it changed a captured table, take a new snapshot after it; please report the server's version.",
+        // A client may send binary, or a character set that is not known here, and UTF-8 all the same.
+        let text = query.text(&self.charsets).or_else(|| std::str::from_utf8(&query.sql).ok().map(Cow::Borrowed));
+        let is_text = text.is_some();
+        let text = text.unwrap_or_else(|| String::from_utf8_lossy(&query.sql));
+        let statement = Statement::read(&text);
+        if !is_text && statement == Statement::Definition && self.tables.filter().touches(query.database) {
+            return Err(self.stop("a statement about tables is not in the character set that it claims").hint(
+                "If it changed a captured table, take a new snapshot after it; please report the client's character set.",
             ));
-        };
-        match Statement::read(&text) {
+        }
+        match statement {
             Statement::Begin => self.opened_mut(|open| open.began = true),
             Statement::XaStart(id) => self.opened_mut(|open| {
                 open.began = true;

@@ -7,7 +7,7 @@ use super::super::server::Server;
 use super::super::stream::drop_unfinished_sides;
 use super::*;
 use expect_test::{Expect, expect};
-use headwater_model::source::{Committed, SourceReport, StateUpdate};
+use headwater_model::source::{Committed, HeldRows, SourceReport, StateUpdate};
 use headwater_model::transaction::TransactionView;
 use headwater_model::{Change, Origin, Schema};
 use std::collections::BTreeMap;
@@ -129,6 +129,9 @@ impl Intake for Kept {
     }
     fn changes_since(&self, _: u64, _: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()> {
         Ok(())
+    }
+    fn rows(&mut self, table: &str, _: u64) -> Result<Box<dyn HeldRows>> {
+        Err(Error::stop(format!("the rows of {table} are not kept here")))
     }
     fn snapshot_request(&mut self) -> Option<Vec<String>> {
         None

@@ -59,8 +59,9 @@ pub fn undecided(options: &Options, connection: &mut Connection) -> Result<BTree
         let (gtrid, bqual) = hex.split_at_checked(2 * number("gtrid_length")?)?;
         Some(format!("x'{gtrid}',x'{bqual}',{}", number("formatID")?))
     });
-    ids.collect::<Option<_>>()
-        .ok_or_else(|| Error::stop(format!("source {}: the server's answer to XA RECOVER is not understood", options.name)))
+    ids.collect::<Option<_>>().ok_or_else(|| {
+        Error::stop(format!("source {}: the server's answer to XA RECOVER is not understood", options.name))
+    })
 }
 
 /// Reads again what was prepared before the position of `transactions`, so that it waits for its outcome.
@@ -80,7 +81,11 @@ pub fn look_back(
         return Ok(());
     }
     let (file, offset) = oldest_prepare(options, server, before, &undecided)?;
-    transactions.turn_back(&file, offset, LookBack { unseen: undecided.clone(), undecided, everything_from: before.clone() });
+    transactions.turn_back(
+        &file,
+        offset,
+        LookBack { unseen: undecided.clone(), undecided, everything_from: before.clone() },
+    );
     let mut dump = backlog(options, &file, offset)?;
     let mut decoder = Decoder::new(server.flavor());
     while let Some(raw) = next(options, &mut dump)? {
@@ -89,8 +94,11 @@ pub fn look_back(
     }
     match transactions.turn_forward(intake)?.is_empty() {
         true => Ok(()),
-        false => Err(Error::stop(format!("source {}: prepared XA transactions were not found where they were logged", options.name))
-            .hint("End them with XA COMMIT or XA ROLLBACK before the first start, and please report the server's version")),
+        false => Err(Error::stop(format!(
+            "source {}: prepared XA transactions were not found where they were logged",
+            options.name
+        ))
+        .hint("End them with XA COMMIT or XA ROLLBACK before the first start, and please report the server's version")),
     }
 }
 
@@ -209,14 +217,19 @@ impl Transactions {
     fn is_before_first(&self, open: &Open) -> bool {
         match (&self.position.gtids, &open.txid) {
             (Gtids::MySql(set), Txid::MySql { uuid, tag, number }) => set.contains(*uuid, tag, *number),
-            (Gtids::MariaDb(position), Txid::MariaDb(gtid)) => position.gtids().any(|last| {
-                last.domain == gtid.domain && last.sequence >= gtid.sequence
-            }),
+            (Gtids::MariaDb(position), Txid::MariaDb(gtid)) => {
+                position.gtids().any(|last| last.domain == gtid.domain && last.sequence >= gtid.sequence)
+            }
             _ => self.here().order_in_log(&self.position).is_le(),
         }
     }
 
-    pub(super) fn look_back_at(&mut self, header: &EventHeader, event: Event<'_>, intake: &mut dyn Intake) -> Result<()> {
+    pub(super) fn look_back_at(
+        &mut self,
+        header: &EventHeader,
+        event: Event<'_>,
+        intake: &mut dyn Intake,
+    ) -> Result<()> {
         match event {
             Event::Gtid(gtid) | Event::AnonymousGtid(gtid) => self.open = Some(self.opened(header, &gtid)),
             Event::MariaGtid(gtid) => self.open = Some(self.opened_mariadb(header, &gtid)),
