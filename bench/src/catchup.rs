@@ -16,10 +16,8 @@ const NAME: &str = "redis-catchup";
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The writes that are measured.
-const WRITES: [(&str, &str); 2] = [
-    ("json", "{ json: \"order:{id}\" }"),
-    ("set", "{ set: \"customer_orders:{customer_id}\", member: \"{id}\" }"),
-];
+const WRITES: [(&str, &str); 2] =
+    [("json", "{ json: \"order:{id}\" }"), ("set", "{ set: \"customer_orders:{customer_id}\", member: \"{id}\" }")];
 
 /// Fills a journal once, and empties it into Redis again and again.
 pub fn run(bench: &mut Bench) -> Result {

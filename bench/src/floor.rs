@@ -33,7 +33,12 @@ pub struct Floor(Child);
 
 impl Floor {
     /// Follows the log from there on, into the Redis at `redis_port`.
-    pub fn start(url: &str, (file, offset): &(String, u64), redis_port: u16, sync_file: Option<&Path>) -> Result<Floor> {
+    pub fn start(
+        url: &str,
+        (file, offset): &(String, u64),
+        redis_port: u16,
+        sync_file: Option<&Path>,
+    ) -> Result<Floor> {
         let failed = |error: std::io::Error| Error::new(format!("start the floor program: {error}"));
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.args([COMMAND, url, file]).args([offset.to_string(), redis_port.to_string()]).args(sync_file);

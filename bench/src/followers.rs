@@ -34,7 +34,9 @@ const COUNTED: &str = "*feed_transactions*";
 /// Counts twice.
 pub fn run(bench: &mut Bench) -> Result {
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
-        bench.report.note("`followers` did not run: valgrind is not on the PATH; install it with: apt-get install valgrind");
+        bench
+            .report
+            .note("`followers` did not run: valgrind is not on the PATH; install it with: apt-get install valgrind");
         return Ok(());
     }
     let transactions = bench.pick(400, 50);
@@ -68,8 +70,10 @@ fn count(followers: u64, transactions: u64) -> Result<f64> {
     }
     let text = std::fs::read_to_string(&counts).map_err(failed)?;
     let line = text.lines().find_map(|line| line.strip_prefix("summary:").or_else(|| line.strip_prefix("totals:")));
-    let counted = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).filter(|&counted| counted > 0);
-    let counted = counted.ok_or_else(|| Error::new("callgrind counted nothing: is the function's name still the same?"))?;
+    let counted =
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).filter(|&counted| counted > 0);
+    let counted =
+        counted.ok_or_else(|| Error::new("callgrind counted nothing: is the function's name still the same?"))?;
     Ok(counted as f64 / (transactions * u64::from(CHANGES)) as f64)
 }
 
@@ -90,14 +94,16 @@ pub fn main(arguments: &[&str]) -> Result {
         name: "feed".to_owned(),
         build: Arc::new(move || Ok(Box::new(Feed { transactions, stage: shared.clone() }) as Box<dyn Source>)),
     };
-    let sinks: Vec<SinkSpec> = (0..followers).map(|number| SinkSpec {
-        name: format!("follower_{number}"),
-        source: "feed".to_owned(),
-        // No table of interest: what is read is passed over, so that a hundred of them are quick to wait for.
-        tables: Arc::new(|_| false),
-        from: FromWhere::Earliest,
-        build: Arc::new(|| Ok(Box::new(Idle) as Box<dyn Sink>)),
-    }).collect();
+    let sinks: Vec<SinkSpec> = (0..followers)
+        .map(|number| SinkSpec {
+            name: format!("follower_{number}"),
+            source: "feed".to_owned(),
+            // No table of interest: what is read is passed over, so that a hundred of them are quick to wait for.
+            tables: Arc::new(|_| false),
+            from: FromWhere::Earliest,
+            build: Arc::new(|| Ok(Box::new(Idle) as Box<dyn Sink>)),
+        })
+        .collect();
     let options = EngineOptions {
         data_dir: Path::new(folder).to_owned(),
         journal: headwater_journal::Options::default(),

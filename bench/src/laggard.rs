@@ -45,7 +45,13 @@ pub fn run(bench: &mut Bench) -> Result {
     let what = format!("{rows} rows committed and applied by one follower while the other is away");
     let figure = Figure::alone(NAME, what, "s", beside, Wanted::RatioAtMost(SLOWER_MAX));
     bench.report.add(figure.against("the same without the other", alone));
-    bench.report.add(Figure::alone(NAME, "the laggard catches up, from its Redis' return", "rows/s", rates, Wanted::Told));
+    bench.report.add(Figure::alone(
+        NAME,
+        "the laggard catches up, from its Redis' return",
+        "rows/s",
+        rates,
+        Wanted::Told,
+    ));
     bench.memory(NAME, "with a follower away", peaks);
     Ok(())
 }

@@ -101,13 +101,13 @@ pub fn table(database: &Database, rows: u64) -> Result {
 
 /// Fills `seed`, so that [`wide`] has what to copy.
 pub fn seed(database: &Database) -> Result {
-    // Text that does not repeat within a row, so that no layer makes it small.
     let row = format!("SUBSTRING(REPEAT(MD5(RAND()), {0}), 1, {WIDE_BYTES})", WIDE_BYTES / 32 + 1);
-    let mut sql = format!("SET sql_log_bin = 0; INSERT INTO shop.seed SELECT {row};\n");
+    let mut sql = format!("USE shop; SET sql_log_bin = 0; INSERT INTO shop.seed SELECT {row};\n");
     let mut have = 1;
     while have < WIDE_ROWS {
         let more = have.min(WIDE_ROWS - have);
-        let _infallible = writeln!(sql, "INSERT INTO shop.seed SELECT {row} FROM (SELECT 1 FROM shop.seed LIMIT {more}) s;");
+        let _infallible =
+            writeln!(sql, "INSERT INTO shop.seed SELECT {row} FROM (SELECT 1 FROM shop.seed LIMIT {more}) s;");
         have += more;
     }
     database.try_exec(&sql)
@@ -149,10 +149,14 @@ pub fn paced(database: &Database, first_id: u64, per_second: u64, lasts: Duratio
     let links: Vec<Connection> = (0..connections).map(|_| open()).collect::<Result<_>>()?;
     let began = Instant::now();
     std::thread::scope(|scope| {
-        let writers: Vec<_> = links.into_iter().enumerate().map(|(number, mut link)| {
-            let sent = &sent;
-            scope.spawn(move || write(&mut link, sent, number, connections, per_second, began, clock))
-        }).collect();
+        let writers: Vec<_> = links
+            .into_iter()
+            .enumerate()
+            .map(|(number, mut link)| {
+                let sent = &sent;
+                scope.spawn(move || write(&mut link, sent, number, connections, per_second, began, clock))
+            })
+            .collect();
         writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| Error::new("a writer panicked"))?)
     })?;
     Ok(sent)

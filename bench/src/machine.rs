@@ -31,7 +31,8 @@ impl Machine {
         };
         let unknown = || "unknown".to_owned();
         let memory_kb = field("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-        let git = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(root).output();
+        let git =
+            Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(root).output();
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         Machine {
             date: said(Command::new("date").arg("+%F")),
@@ -69,13 +70,15 @@ impl Machine {
     pub fn slug(&self) -> String {
         let letters = self.cpu.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
         let words: String = letters.collect();
-        let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty() && !matches!(*word, "r" | "tm")).collect();
+        let words: Vec<&str> =
+            words.split('-').filter(|word| !word.is_empty() && !matches!(*word, "r" | "tm")).collect();
         format!("{}-{}cores", words.join("-"), self.cores)
     }
 }
 
 /// The first line that a program prints.
 pub fn said(command: &mut Command) -> String {
-    let output = command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let output =
+        command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     output.lines().next().map_or_else(|| "unknown".to_owned(), |line| line.trim().to_owned())
 }

@@ -34,7 +34,8 @@ pub fn build(manifest: &Path, package: &str) -> Result<PathBuf> {
         .output()
         .map_err(|error| failed(&error.to_string()))?;
     let metadata: Value = serde_json::from_slice(&metadata.stdout).map_err(|error| failed(&error.to_string()))?;
-    let target = metadata["target_directory"].as_str().ok_or_else(|| failed("cargo metadata names no target folder"))?;
+    let target =
+        metadata["target_directory"].as_str().ok_or_else(|| failed("cargo metadata names no target folder"))?;
     Ok(Path::new(target).join("release").join(package))
 }
 
@@ -126,7 +127,7 @@ impl Instance {
 
     /// The most memory that it has held since its start, in MB.
     pub fn memory_peak_mb(&self) -> f64 {
-        self.headwater.memory_peak_kb().map_or(f64::NAN, |kb| kb as f64 / 1024.0)
+        self.headwater.memory_peak_kb().map_or(f64::NAN, |kib| kib as f64 * 1024.0 / 1e6)
     }
 
     fn failure(&self, what: &str) -> Error {
@@ -140,7 +141,9 @@ impl Instance {
 /// A source `shop` that reads `tables` of `database` without encryption, as every limit and peer does.
 pub fn source(database: &Database, tables: &str, more: &str) -> String {
     let (kind, url) = (database.flavor().scheme(), database.url());
-    format!("sources:\n  shop:\n    {kind}: {{ url: \"{url}\", tables: [\"{tables}\"], tls: {{ mode: disabled }}{more} }}\n")
+    format!(
+        "sources:\n  shop:\n    {kind}: {{ url: \"{url}\", tables: [\"{tables}\"], tls: {{ mode: disabled }}{more} }}\n"
+    )
 }
 
 fn copy(from: &Path, to: &Path) -> Result {

@@ -48,7 +48,13 @@ pub struct Figure {
 
 impl Figure {
     /// A figure without another to compare it with.
-    pub fn alone(benchmark: &'static str, what: impl Into<String>, unit: &'static str, ours: Vec<f64>, wanted: Wanted) -> Figure {
+    pub fn alone(
+        benchmark: &'static str,
+        what: impl Into<String>,
+        unit: &'static str,
+        ours: Vec<f64>,
+        wanted: Wanted,
+    ) -> Figure {
         Figure { benchmark, what: what.into(), unit, ours, against: None, wanted }
     }
 
@@ -104,11 +110,17 @@ impl Figure {
 
     /// One row of the table.
     pub fn row(&self) -> String {
-        let other = self.against.as_ref().map(|(name, values)| format!("{name}: {}", spread(values))).unwrap_or_default();
+        let other =
+            self.against.as_ref().map(|(name, values)| format!("{name}: {}", spread(values))).unwrap_or_default();
         let ratios = self.ratios();
         let ratio = if ratios.is_empty() { String::new() } else { spread(&ratios) };
         let (what, unit, ours) = (&self.what, self.unit, spread(&self.ours));
-        format!("| {} | {what} | {unit} | {ours} | {other} | {ratio} | {} | {} |", self.benchmark, self.asked(), self.verdict())
+        format!(
+            "| {} | {what} | {unit} | {ours} | {other} | {ratio} | {} | {} |",
+            self.benchmark,
+            self.asked(),
+            self.verdict()
+        )
     }
 
     fn json(&self) -> Value {
@@ -133,7 +145,13 @@ fn spread(values: &[f64]) -> String {
 /// Three digits that count, large numbers with separators.
 fn number(value: f64) -> String {
     if value.abs() < 1_000.0 {
-        let decimals = if value.abs() >= 100.0 { 0 } else if value.abs() >= 10.0 { 1 } else { 2 };
+        let decimals = if value.abs() >= 100.0 {
+            0
+        } else if value.abs() >= 10.0 {
+            1
+        } else {
+            2
+        };
         return format!("{value:.decimals$}");
     }
     let digits = format!("{value:.0}");
@@ -154,7 +172,8 @@ pub struct Report {
     notes: Vec<String>,
 }
 
-const HEAD: &str = "| benchmark | figure | unit | ours | limit or peer | ratio | wanted | |\n|---|---|---|---|---|---|---|---|";
+const HEAD: &str =
+    "| benchmark | figure | unit | ours | limit or peer | ratio | wanted | |\n|---|---|---|---|---|---|---|---|";
 
 impl Report {
     /// Keeps a figure and prints it.
@@ -181,7 +200,10 @@ impl Report {
         for (name, value) in machine.facts() {
             let _infallible = writeln!(out, "- {name}: {value}");
         }
-        let _infallible = writeln!(out, "\nMedian (least–greatest) of the runs; see `bench/README.md` for how to read this.\n\n{HEAD}");
+        let _infallible = writeln!(
+            out,
+            "\nMedian (least–greatest) of the runs; see `bench/README.md` for how to read this.\n\n{HEAD}"
+        );
         for figure in &self.figures {
             out.push_str(&figure.row());
             out.push('\n');
@@ -195,7 +217,8 @@ impl Report {
 
     /// Writes `<date>-<cpu>.md` and `.json` into `folder` and answers the first one's path.
     pub fn write(&self, folder: &Path, machine: &Machine) -> Result<PathBuf> {
-        let failed = |error: std::io::Error| Error::new(format!("write the results into {}: {error}", folder.display()));
+        let failed =
+            |error: std::io::Error| Error::new(format!("write the results into {}: {error}", folder.display()));
         std::fs::create_dir_all(folder).map_err(failed)?;
         let path = folder.join(format!("{}-{}.md", machine.date, machine.slug()));
         std::fs::write(&path, self.markdown(machine)).map_err(failed)?;
@@ -235,7 +258,9 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (value, expected) in [(0.123, "0.12"), (12.34, "12.3"), (123.4, "123"), (1_234_567.8, "1,234,568"), (-1234.0, "-1,234")] {
+        for (value, expected) in
+            [(0.123, "0.12"), (12.34, "12.3"), (123.4, "123"), (1_234_567.8, "1,234,568"), (-1234.0, "-1,234")]
+        {
             assert_eq!(number(value), expected);
         }
     }

@@ -90,13 +90,13 @@ fn kills_inside_a_snapshot_resume_it() {
     let mut inside = 0;
     for (flavor, seed) in flavors().into_iter().zip(seed..) {
         let mut world = World::start(flavor, &[], ", chunk_rows: 100");
-        fill(&world, 60_000);
+        fill(&world, 100_000);
         let load = Load::start(&world.database, seed, 2, false);
         let mut random = StdRng::seed_from_u64(seed);
         world.headwater.launch().unwrap();
         for _ in 0..5 {
             let sequence = |world: &World| world.status()["sources"][0]["sequence"].as_u64().unwrap_or(0);
-            let target = sequence(&world) + random.random_range(100..2_000);
+            let target = sequence(&world) + random.random_range(100..1_500);
             wait_until(LIMIT, "the snapshot to come on", || sequence(&world) > target).unwrap();
             inside += u64::from(world.status()["sources"][0]["state"] == "snapshotting");
             world.headwater.kill9();

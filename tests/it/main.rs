@@ -8,4 +8,6 @@ mod mysql_catalog; // scripts of DDL, followed and asked for
 mod records; // a captured database and its topics, for the modules that compare changes
 mod types; // every type, by snapshot, by stream and by SELECT
 mod types_cases; // the types and their values
+mod types_tables; // keys of every type, history, every character set
+mod snapshot; // races, second snapshots, tables without a key
 mod world; // a database, a cache, Headwater, and what the cache must hold

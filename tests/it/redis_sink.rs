@@ -4,7 +4,7 @@
 //! Invariant: a test plays the engine's part exactly: after `Reconnect` it connects again and goes on from the progress
 //! that Redis holds, and a target without progress is filled from the start.
 
-use headwater_model::sink::{Batch, Event, Rejected, Sink};
+use headwater_model::sink::{Batch, Event, Rejected, Sink, Written};
 use headwater_model::{
     Change, Column, Error, JournalId, Kind, Op, Origin, Progress, Row, RowWriter, Schema, TransactionHeader, Type,
     Value,
@@ -80,8 +80,11 @@ impl Item {
 }
 
 /// Hands `steps`, which begin at sequence `first`, to the sink as one batch.
-fn write(sink: &mut dyn Sink, first: u64, steps: &[Step]) -> Result<headwater_model::sink::Written, Error> {
-    let schema = schema();
+fn write(sink: &mut dyn Sink, first: u64, steps: &[Step]) -> Result<Written, Error> {
+    write_as(sink, &schema(), first, steps)
+}
+
+fn write_as(sink: &mut dyn Sink, schema: &Arc<Schema>, first: u64, steps: &[Step]) -> Result<Written, Error> {
     let header = TransactionHeader { commit_us: 0, receive_us: 0, origin: Origin::Headwater };
     let rows: Vec<_> = steps
         .iter()
@@ -98,7 +101,7 @@ fn write(sink: &mut dyn Sink, first: u64, steps: &[Step]) -> Result<headwater_mo
         .map(|((op, before, after), sequence)| {
             let change = Change {
                 op: *op,
-                schema: 1,
+                schema: schema.id,
                 place: 0,
                 row: 0,
                 statement: None,
@@ -106,7 +109,7 @@ fn write(sink: &mut dyn Sink, first: u64, steps: &[Step]) -> Result<headwater_mo
                 before: before.as_ref().and_then(|row| Row::decode(&mut &row[..])),
                 after: after.as_ref().and_then(|row| Row::decode(&mut &row[..])),
             };
-            Event { sequence, change, schema: &schema, header: &header }
+            Event { sequence, change, schema, header: &header }
         })
         .collect();
     sink.write(&Batch { events: &events, progress: progress(first + steps.len() as u64) })
@@ -460,6 +463,27 @@ fn clearing_and_changed_writes_remove_what_was_written_and_nothing_else() {
     assert_eq!(spared(), foreign);
     write(&mut *sink, 0, &steps).expect("it goes on after a clear");
     assert_eq!(sink.flush().expect("it goes on after a clear").durable, Some(2));
+}
+
+#[test]
+fn a_changed_scale_stops_a_sum_also_after_a_restart() {
+    let redis = Redis::start(&[]).expect("Redis starts");
+    let configured = configured(&redis.url(), json!([{ "counter": "sum", "by": "{price}" }]));
+    let mut sink = configured.build();
+    sink.connect().expect("it connects");
+    write(&mut *sink, 0, &[Step::Insert(item(1, "a", 250, 1))]).and_then(|_| sink.flush()).expect("a write");
+    let mut altered = (*schema()).clone();
+    altered.id = 2;
+    altered.columns[2].kind = Type::Decimal { precision: 10, scale: 3 };
+    let altered = Arc::new(altered);
+    for mut sink in [sink, configured.build()] {
+        sink.connect().expect("it connects");
+        let error = write_as(&mut *sink, &altered, 1, &[Step::Insert(item(2, "a", 250, 1))]).expect_err("units differ");
+        assert_eq!(error.kind(), &Kind::Stop);
+        let expected = "column price of shop.items in `sum` now has 3 digits after the point, and the counters have 2";
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    assert_eq!(redis.call(&["GET", "sum"]).int(), 250);
 }
 
 #[test]

@@ -90,6 +90,15 @@ impl World {
         log.chars().skip(log.chars().count().saturating_sub(4_000)).collect()
     }
 
+    /// Has the server drop all of its log but the newest file.
+    pub fn purge_logs(&self) {
+        let database = self.database();
+        database.exec("flush binary logs");
+        let files = database.query("show binary logs");
+        let newest = files.last().and_then(|row| row[0].clone()).unwrap();
+        database.exec(&format!("purge binary logs to '{newest}'"));
+    }
+
     /// Waits until a side segment of at least so many bytes lies in the journal's folder: a large transaction is on its way.
     pub fn wait_for_side_segment(&self, bytes: u64) {
         let folder = self.headwater.data_dir().join("journal/shop");

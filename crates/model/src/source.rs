@@ -46,7 +46,7 @@ pub struct Committed<'a> {
     pub header: &'a [u8],
     /// The changes.
     pub changes: &'a TransactionBuilder,
-    /// The source's position after it: all that a restart needs. Opaque to everyone else.
+    /// The source's position after it: all that a restart needs. Opaque to everyone else. Empty: it has not moved.
     pub position: &'a [u8],
     /// State that changes with it.
     pub state: &'a [StateUpdate],

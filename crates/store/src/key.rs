@@ -76,8 +76,11 @@ impl Naming {
         let mut name = self.prefix.clone();
         name.push(EXACT);
         let start = name.len();
+        // Finding a column walks past those before it, so a whole row is read once.
+        let all: Vec<Value<'_>> = if self.is_counted { row.values().collect() } else { Vec::new() };
+        let get = |place: usize| if self.is_counted { all.get(place).copied() } else { row.get(place) };
         for &place in &self.places {
-            canonical(row.get(usize::from(place)).unwrap_or(Value::Absent)).encode(&mut name);
+            canonical(get(usize::from(place)).unwrap_or(Value::Absent)).encode(&mut name);
         }
         let bytes = name.len() - start;
         if self.is_counted && bytes > WHOLE_ROW_BYTES_MAX {

@@ -130,6 +130,16 @@ impl Bound {
         })
     }
 
+    /// For each sum, which one it is and how many digits after the point its unit stands for.
+    pub fn scales(&self) -> impl Iterator<Item = (String, String)> {
+        self.writes.iter().filter_map(|write| {
+            let BoundKind::Counter { by: Some(field) } = &write.kind else { return None };
+            let scale = if let Type::Decimal { scale, .. } = field.kind { scale } else { 0 };
+            let name = String::from_utf8_lossy(&field.name);
+            Some((format!("column {name} of {} in `{}`", self.table, write.template), scale.to_string()))
+        })
+    }
+
     /// A row that is not simply all columns: the ones left out by a filter may be missing or absent, others may not.
     #[cold]
     fn explain(&self, values: &mut Vec<Value<'_>>) -> Result<()> {

@@ -104,6 +104,8 @@ fn permissions(link: &mut Link, own: &OwnKeys, follow: &Follow) -> Result<Missin
         ("LRANGE", &["0", "0"]),
         ("LTRIM", &["0", "0"]),
         ("RPUSH", &["0"]),
+        ("HGETALL", &[]),
+        ("HSET", &["0", "0"]),
     ] {
         attempt(command, &own.progress, rest, ours.clone());
     }

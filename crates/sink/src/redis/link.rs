@@ -90,7 +90,8 @@ impl Link {
     fn lost(&self, error: RedisError) -> Error {
         let what = if error.is_timeout() { "did not answer in time" } else { "is gone" };
         // The client's error repeats its cause, so the text alone is kept.
-        Error::reconnect(format!("the connection to {} {what}", self.label)).detail(error.to_string())
+        let detail = if error.is_io_error() { error.to_string() } else { error.category().to_owned() };
+        Error::reconnect(format!("the connection to {} {what}", self.label)).detail(detail)
     }
 }
 
@@ -117,7 +118,12 @@ fn opening_failed(endpoint: &Endpoint, error: RedisError) -> Error {
         }
         redis::ErrorKind::Io => Error::reconnect(format!("cannot connect to {label}")).detail(error.to_string()),
         _ if error.detail().is_some_and(|detail| detail.contains("DB index")) => {
-            Error::reconnect(format!("the server has no such database as {label}")).hint("Look at CONFIG GET databases.")
+            Error::reconnect(format!("the server has no such database as {label}"))
+                .hint("Look at CONFIG GET databases.")
+        }
+        redis::ErrorKind::Parse => {
+            Error::reconnect(format!("what answers at {label} does not speak the Redis protocol"))
+                .hint("Check host and port; a server that expects TLS needs a URL that begins with rediss://")
         }
         // The text of other errors may quote what was sent.
         _ => Error::reconnect(format!("cannot connect to {label}"))

@@ -18,6 +18,8 @@ pub(super) struct OwnKeys {
     pub rejected: String,
     /// The writes, as they were when the keys were made.
     pub writes: String,
+    /// How many digits after the point each counter counts in.
+    pub scales: String,
     /// Followed by a key: the count of each of its members that two rows or more map to.
     pub refs: String,
 }
@@ -29,6 +31,7 @@ impl OwnKeys {
             progress: format!("{prefix}progress"),
             rejected: format!("{prefix}rejected"),
             writes: format!("{prefix}writes"),
+            scales: format!("{prefix}scales"),
             refs: format!("{prefix}refs:"),
             prefix,
         }
@@ -172,7 +175,7 @@ impl Plan {
 
     /// Completes the transaction: members, counters, TTLs, refused rows, progress, `EXEC`; then watches and reads the
     /// progress for the next one. The commands before `EXEC`, `MULTI` not counted.
-    pub fn finish(&mut self, own: &OwnKeys, progress: &str, definition: Option<&str>) -> usize {
+    pub fn finish(&mut self, own: &OwnKeys, progress: &str) -> usize {
         let mut out = std::mem::take(&mut self.out);
         let mut refs = Vec::new();
         for (id, key) in self.key_states.iter().enumerate() {
@@ -203,9 +206,6 @@ impl Plan {
             if let Some(ttl) = key.ttl.filter(|_| written) {
                 expire(&mut out, key.owner, name, ttl);
             }
-        }
-        if let Some(definition) = definition {
-            out.command(0, "SET", &[own.writes.as_bytes(), definition.as_bytes()]);
         }
         for row in &self.rejected {
             let entry = format!("{} {}", row.sequence, row.reason);

@@ -153,7 +153,7 @@ fn check(writes: serde_json::Value, changes: &str, answers: &[&str], expected: E
     for prefix in &plan.prefixes {
         seen += &format!("sweep {}\n", String::from_utf8_lossy(prefix));
     }
-    plan.finish(&own, "j:1:9", None);
+    plan.finish(&own, "j:1:9");
     let all = lines(&plan.out.bytes);
     let end = "SET headwater:s:progress j:1:9\nEXEC\nWATCH headwater:s:progress\nGET headwater:s:progress\n";
     seen += all.strip_prefix("MULTI\n").and_then(|all| all.strip_suffix(end)).unwrap();

@@ -36,6 +36,9 @@ pub(super) struct RedisSink {
     plan: Plan,
     asked: Commands,
     bound: HashMap<u32, Bound>,
+    /// The scale of each sum, as Redis has it, and those that it is still to be told.
+    scales: HashMap<String, String>,
+    new_scales: Vec<String>,
     in_flight: Option<InFlight>,
     /// What became known outside of `write` and `flush`, and is told with the next of them.
     untold: Written,
@@ -55,6 +58,8 @@ struct InFlight {
     commands: usize,
     owners: Vec<u64>,
     rejected: Vec<Rejected>,
+    /// How many of the new scales it carries.
+    scales: usize,
 }
 
 impl RedisSink {
@@ -67,6 +72,8 @@ impl RedisSink {
             plan: Plan::default(),
             asked: Commands::default(),
             bound: HashMap::new(),
+            scales: HashMap::new(),
+            new_scales: Vec::new(),
             in_flight: None,
             untold: Written::default(),
             tenure: Tenure::default(),
@@ -121,15 +128,44 @@ impl RedisSink {
         for event in events {
             if !self.bound.contains_key(&event.change.schema) {
                 let bound = Bound::new(event.schema, writes_of(&self.follow, event.schema)?)?;
+                self.compare_scales(&bound)?;
                 self.bound.insert(event.change.schema, bound);
             }
         }
         let mut images = [Image::default(), Image::default()];
         self.plan.begin();
+        let (out, own) = (&mut self.plan.out, &self.own);
+        if self.define {
+            out.command(0, "SET", &[own.writes.as_bytes(), self.follow.definition.as_bytes()]);
+        }
+        for name in &self.new_scales {
+            out.command(0, "HSET", &[own.scales.as_bytes(), name.as_bytes(), self.scales[name].as_bytes()]);
+        }
         for event in events {
             // Bound just above.
             let Some(bound) = self.bound.get(&event.change.schema) else { continue };
             self.plan.add(event, bound, &mut images, flaws)?;
+        }
+        Ok(())
+    }
+
+    /// A sum counts in units of its column's last digit; when a DDL statement changes which digit that is, what Redis holds
+    /// and what is added would not be of one kind.
+    fn compare_scales(&mut self, bound: &Bound) -> Result<()> {
+        for (name, scale) in bound.scales() {
+            match self.scales.get(&name) {
+                Some(known) if *known == scale => {}
+                Some(known) => {
+                    return Err(Error::stop(format!(
+                        "{name} now has {scale} digits after the point, and the counters have {known}"
+                    ))
+                    .hint("Rebuild the sink: its counters are then summed anew."));
+                }
+                None => {
+                    self.new_scales.push(name.clone());
+                    self.scales.insert(name, scale);
+                }
+            }
         }
         Ok(())
     }
@@ -147,8 +183,7 @@ impl RedisSink {
     fn send(&mut self, progress: Progress) -> Result<()> {
         fail::fail_point!("redis-before-exec", |_| Err(Error::reconnect("fail point redis-before-exec")));
         let text = progress.to_string();
-        let definition = self.define.then_some(self.follow.definition.as_str());
-        let commands = self.plan.finish(&self.own, &text, definition);
+        let commands = self.plan.finish(&self.own, &text);
         self.tenure.attempt(&text);
         open(&mut self.link, &self.endpoint)?.send(&self.plan.out.bytes)?;
         self.in_flight = Some(InFlight {
@@ -157,6 +192,7 @@ impl RedisSink {
             commands,
             owners: std::mem::take(&mut self.plan.out.owners),
             rejected: std::mem::take(&mut self.plan.rejected),
+            scales: self.new_scales.len(),
         });
         fail::fail_point!("redis-after-send", |_| Err(Error::reconnect("fail point redis-after-send")));
         Ok(())
@@ -196,6 +232,7 @@ impl RedisSink {
         self.refuse_afterwards(&replies, owners, &mut rejected)?;
         self.seen = Instant::now();
         self.define = false;
+        self.new_scales.drain(..flight.scales);
         written.durable = Some(flight.sequence);
         written.rejected.append(&mut rejected);
         Ok(())
@@ -289,6 +326,7 @@ impl RedisSink {
         };
         let progress = progress.map(parse).transpose()?;
         self.define = defined.is_none();
+        self.read_scales()?;
         self.seen = Instant::now();
         let rejected = self.rejected()?;
         let server = if server.version.is_empty() { "Redis".to_owned() } else { format!("Redis {}", server.version) };
@@ -301,6 +339,15 @@ impl RedisSink {
         link.ask("WATCH", &[own.progress.as_bytes()])?;
         let progress = text(link.ask("GET", &[own.progress.as_bytes()])?);
         Ok((progress, text(link.ask("GET", &[own.writes.as_bytes()])?)))
+    }
+
+    fn read_scales(&mut self) -> Result<()> {
+        let reply = open(&mut self.link, &self.endpoint)?.ask("HGETALL", &[self.own.scales.as_bytes()])?;
+        let Reply::Array(pairs) = reply else { return Ok(()) };
+        let mut texts = pairs.into_iter().filter_map(text);
+        self.new_scales.clear();
+        self.scales = std::iter::from_fn(|| texts.next().zip(texts.next())).collect();
+        Ok(())
     }
 
     /// Asks an idle server whether it is still what it was: one that was restored from an older file meanwhile, or lost
@@ -352,6 +399,9 @@ impl RedisSink {
         link.ask("SET", &[own.writes.as_bytes(), follow.definition.as_bytes()])?;
         self.tenure = Tenure::default();
         self.define = false;
+        self.bound.clear();
+        self.scales.clear();
+        self.new_scales.clear();
         self.seen = Instant::now();
         Ok(())
     }

@@ -268,7 +268,7 @@ impl Transactions {
 
     /// Appends the position alone, if it has moved past transactions of other tables since the last append.
     pub fn save_position(&mut self, intake: &mut dyn Intake) -> Result<bool> {
-        if !self.moved || self.open.is_some() {
+        if (!self.moved && !self.tables.has_news()) || self.open.is_some() {
             return Ok(false);
         }
         self.encoded.clear();

@@ -8,6 +8,7 @@ use super::config::{Options, SnapshotMode};
 use super::decode::{Charsets, Decoder, Event};
 use super::definitions;
 use super::failure::{self, Refusal};
+use super::filter::Filter;
 use super::position::Position;
 use super::probe::ServerProbe;
 use super::server::Server;
@@ -30,7 +31,7 @@ const POSITION_SAVE: Duration = Duration::from_millis(200);
 const REPORT: Duration = Duration::from_secs(1);
 
 /// How long a read of the log lasts at most while a snapshot's chunks may be waiting.
-const SNAPSHOT_READ: Duration = Duration::from_millis(5);
+const SNAPSHOT_READ: Duration = Duration::from_millis(1);
 
 /// How often an idle server is to say where its log ends while a snapshot is taken.
 const SNAPSHOT_HEARTBEAT: Duration = Duration::from_millis(100);
@@ -47,23 +48,36 @@ pub struct MySqlSource {
     host: usize,
     /// The server said that our position is gone, and a new snapshot is allowed.
     begins_anew: bool,
+    /// Streaming has begun at least once in this process.
+    has_begun: bool,
+}
+
+/// How a run ended, other than by an error.
+enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// There is a new snapshot to begin.
+    ToBeginAgain,
 }
 
 impl MySqlSource {
     /// A source that has not connected yet.
     pub fn new(options: Options) -> Self {
-        MySqlSource { options: Arc::new(options), canceller: Arc::default(), host: 0, begins_anew: false }
+        MySqlSource { options: Arc::new(options), canceller: Arc::default(), host: 0, begins_anew: false, has_begun: false }
     }
 }
 
 impl Source for MySqlSource {
     fn run(&mut self, intake: &mut dyn Intake) -> Result<()> {
-        let result = self.connect_and_follow(intake);
+        let mut result = self.connect_and_follow(intake);
+        while let Ok(Ended::ToBeginAgain) = result {
+            result = self.connect_and_follow(intake);
+        }
         *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = None;
         match result {
             // Stopping cuts the connection, which is no error then.
             Err(_) if intake.stopping() => intake.flush(),
-            other => other,
+            other => other.map(|_| ()),
         }
     }
 
@@ -82,12 +96,12 @@ impl Source for MySqlSource {
 }
 
 impl MySqlSource {
-    fn connect_and_follow(&mut self, intake: &mut dyn Intake) -> Result<()> {
+    fn connect_and_follow(&mut self, intake: &mut dyn Intake) -> Result<Ended> {
         let options = self.options.clone();
         let (mut connection, server) = start::connect(&options, &mut self.host)?;
         *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.canceller());
         if intake.stopping() {
-            return Ok(());
+            return Ok(Ended::Stopped);
         }
         start::require(&options, &server)?;
         let ours = intake.position().filter(|_| !self.begins_anew);
@@ -105,12 +119,19 @@ impl MySqlSource {
                 }
             }
         };
+        let begins_anew = begin.is_none();
         let prepared = drop_unfinished_sides(intake)?;
         let mut transactions = match begin {
             Some(position) => resume(&options, &mut connection, &server, position, prepared, intake)?,
             None => begin_anew(&options, &mut connection, &server, prepared, intake)?,
         };
-        self.begins_anew = false;
+        // With the new place goes, in one append, that all tables are to be read again: between the old place and the new
+        // one lies what was missed.
+        let missed = begins_anew && intake.position().is_some();
+        if missed || (self.options.snapshot == SnapshotMode::Always && !self.has_begun) {
+            transactions.tables.read_again(None, intake);
+        }
+        (self.begins_anew, self.has_begun) = (false, true);
         // The place where reading begins is kept at once, so that what is committed from now on is never missed; and with
         // it the tables' shapes, which the rows of a snapshot refer to.
         transactions.tables.captured();
@@ -123,7 +144,8 @@ impl MySqlSource {
             encrypted = connection.server().is_encrypted,
             "following the log"
         );
-        transactions.snapshot = self.begin_snapshot(&mut transactions.tables, intake)?;
+        let position = transactions.position().clone();
+        transactions.snapshot = self.begin_snapshot(&mut transactions.tables, &position, intake)?;
         // A snapshot's chunks wait until the stream has come far enough, and on an idle server only a heartbeat tells it so.
         let heartbeat = match transactions.snapshot {
             None => options.heartbeat,
@@ -131,20 +153,29 @@ impl MySqlSource {
         };
         let dump = start::dump(&options, connection, &server, transactions.position(), heartbeat)?;
         let mut stream = Stream::new(&options, dump, &server, transactions);
-        stream.follow(intake).map_err(|error| self.noticed(error))
+        match stream.follow(intake) {
+            Err(Failed::Asked) => Ok(Ended::ToBeginAgain),
+            Err(error) => Err(self.noticed(error)),
+            Ok(()) => Ok(Ended::Stopped),
+        }
     }
 
-    /// Begins, or goes on with, reading the captured tables that were not read yet. Their shapes are in the journal.
-    fn begin_snapshot(&self, tables: &mut Tables, intake: &mut dyn Intake) -> Result<Option<Snapshot>> {
+    /// Begins, or goes on with, reading the captured tables that were not read yet. Their shapes are in the journal, which
+    /// stands at `position`.
+    fn begin_snapshot(
+        &self,
+        tables: &mut Tables,
+        position: &Position,
+        intake: &mut dyn Intake,
+    ) -> Result<Option<Snapshot>> {
         let options = &self.options;
-        if options.snapshot == SnapshotMode::Never {
-            return Ok(None);
-        }
         let plan = Plan {
             server: Endpoint { source: options.name.clone(), options: options.connection.clone(), host: self.host },
             chunk_rows: options.chunk_rows,
             workers: options.snapshot_workers,
             tables: tables.captured().into_iter().map(Arc::new).collect(),
+            reads_unread: options.snapshot != SnapshotMode::Never,
+            floor: position.clone(),
         };
         Snapshot::begin(plan, intake)
     }
@@ -157,6 +188,7 @@ impl MySqlSource {
                 Error::reconnect(format!("source {}: beginning anew", self.options.name)).source(why)
             }
             Failed::Refused(_, error) | Failed::Other(error) => error,
+            Failed::Asked => Error::reconnect("a snapshot was asked for"),
         }
     }
 }
@@ -235,6 +267,8 @@ fn begin_anew(
 enum Failed {
     /// The server refuses to send its log.
     Refused(Refusal, Error),
+    /// A snapshot was asked for; it begins with a connection of its own.
+    Asked,
     /// Anything else.
     Other(Error),
 }
@@ -289,6 +323,9 @@ impl<'o> Stream<'o> {
             if !self.dump.has_buffered_event() {
                 self.rest(intake)?;
             }
+            if self.transactions.is_between() && self.asked(intake)? {
+                return Err(Failed::Asked);
+            }
             if intake.stopping() && self.transactions.is_between() {
                 self.transactions.save_position(intake)?;
                 return Ok(intake.flush()?);
@@ -317,6 +354,22 @@ impl<'o> Stream<'o> {
                 self.transactions.save_position(intake)?;
             }
         }
+    }
+
+    /// Whether a snapshot was asked for. What was asked is in the journal then.
+    fn asked(&mut self, intake: &mut dyn Intake) -> Result<bool> {
+        let Some(patterns) = intake.snapshot_request() else { return Ok(false) };
+        let asked = match Filter::new(&patterns, &[], &[], &[]) {
+            Ok(filter) => self.transactions.tables.read_again(Some(&filter), intake),
+            Err(_) => 0,
+        };
+        if asked == 0 {
+            tracing::warn!(source = self.options.name, ?patterns, "no captured table matches the snapshot that was asked for");
+            return Ok(false);
+        }
+        self.transactions.save_position(intake)?;
+        intake.flush()?;
+        Ok(true)
     }
 
     /// How long the server may say nothing at all.

@@ -396,6 +396,22 @@ impl Tables {
         names.iter().filter_map(|name| self.shape(&name.database, &name.table)).collect()
     }
 
+    /// Has the captured tables that match `filter`, or all, read again, with the next append; answers how many.
+    pub fn read_again(&mut self, filter: Option<&Filter>, intake: &dyn Intake) -> usize {
+        let mut asked = 0;
+        for schema in self.captured() {
+            let key = format!("{TABLE_PREFIX}{}", schema.full_name());
+            if filter.is_some_and(|filter| !filter.captures(&schema.database, &schema.table)) {
+                continue;
+            }
+            asked += 1;
+            // Of a table that was never read there is nothing to compare with.
+            let state = intake.state(&key).map_or_else(TableState::unread, |_| TableState::asked_for());
+            self.push_state(StateUpdate { key, value: Some(state.encode()) });
+        }
+        asked
+    }
+
     /// The present shape of a table, as readers know it; `None` when there is no such table any more.
     pub fn shape(&mut self, database: &str, table: &str) -> Option<Schema> {
         self.publish(database, table)?;

@@ -77,11 +77,27 @@ impl ColumnDef {
         {
             return Err((format!("character set {seen}"), format!("character set {expected}")));
         }
-        if let Some(members) = map.metadata.members.get(index).and_then(Option::as_ref)
-            && let Native::Enum { members: known } | Native::Set { members: known } = &self.native
-            && members.len() != known.len()
-        {
-            return Err((format!("{} members", members.len()), format!("{} members", known.len())));
+        match (map.metadata.members.get(index), &self.native) {
+            (Some(Some(members)), Native::Enum { members: known } | Native::Set { members: known }) => {
+                self.check_members(members, known)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The texts too: MySQL's SHOW CREATE TABLE prints a question mark for what utf8mb3 does not hold.
+    fn check_members(&self, logged: &[&[u8]], known: &[String]) -> Result<(), (String, String)> {
+        if logged.len() != known.len() {
+            return Err((format!("{} members", logged.len()), format!("{} members", known.len())));
+        }
+        let charset = self.charset.as_deref().filter(|charset| *charset != BINARY).unwrap_or("utf8mb4");
+        let Some(codec) = COLLATIONS.codec(charset) else { return Ok(()) };
+        let mut scratch = Vec::new();
+        for (place, (logged, known)) in logged.iter().zip(known).enumerate() {
+            if codec.decode(logged, &mut scratch).is_ok_and(|logged| logged != known) {
+                let member = place + 1;
+                return Err((format!("another text as member {member}"), format!("the member {member} that is known")));
+            }
         }
         Ok(())
     }

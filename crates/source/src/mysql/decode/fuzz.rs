@@ -5,7 +5,7 @@
 
 use super::charset::{Charsets, canonical};
 use super::table_map::{TableMap, column_type as ty};
-use super::{Decoder, Event, EventHeader, HEADER_BYTES, RowsEvent, ServerFlavor, TablePlan};
+use super::{Decoder, Event, EventHeader, HEADER_BYTES, RowsEvent, ServerFlavor, TablePlan, json_diff, json_text};
 use headwater_model::{Column, Schema, TransactionBuilder, Type};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +35,17 @@ pub fn fuzz_events(bytes: &[u8]) -> (u32, u32) {
         }
     }
     (events, walk.builder.changes())
+}
+
+/// Reads `bytes` as the length of a binary JSON document (u16, little-endian), the document, and differences to it; prints
+/// the document, then applies them. Answers the bytes of both texts.
+pub fn fuzz_json_diff(bytes: &[u8]) -> (usize, usize) {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return (0, 0) };
+    let (document, differences) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
+    let (mut plain, mut changed) = (Vec::new(), Vec::new());
+    let _ = json_text::write(document, &mut plain);
+    let _ = json_diff::apply(document, differences, &mut changed);
+    (plain.len(), changed.len())
 }
 
 /// Bytes of changes after which the walk forgets them.

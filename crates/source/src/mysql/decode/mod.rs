@@ -31,7 +31,7 @@ mod temporal;
 pub use charset::Charsets;
 pub use error::DecodeError;
 pub use event::{Event, FormatDescription, Xa};
-pub use fuzz::fuzz_events;
+pub use fuzz::{fuzz_events, fuzz_json_diff};
 pub use gtid::{Gtid, GtidRange, PreviousGtids};
 pub use header::{EventHeader, EventKind, FLAG_ARTIFICIAL, FLAG_IGNORABLE, FLAG_IN_USE, HEADER_BYTES};
 pub use maria::{MariaGtid, MariaGtidEvent};

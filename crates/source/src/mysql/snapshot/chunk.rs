@@ -12,7 +12,7 @@ use headwater_model::{Error, Op, Result, Row, Schema, SnapshotMarker, Transactio
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use std::time::Duration;
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// How long a worker waits before it looks again whether it is to end.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How often a snapshot that is older than what was streamed is begun anew before the connection is.
+const FLOOR_TRIES_MAX: u32 = 250;
 
 /// A stretch of a table that one worker reads, chunk by chunk.
 #[derive(Clone)]
@@ -54,6 +57,9 @@ pub struct Chunk {
     pub high: LogPlace,
     /// When they were read, microseconds since the epoch.
     pub read_us: i64,
+    /// Dropped with the chunk, once it is written or thrown away: only then does its worker read the next one, so that
+    /// a crash costs at most one chunk a worker.
+    pub held: SyncSender<()>,
 }
 
 /// A place in the log.
@@ -85,12 +91,15 @@ pub struct Work {
     pub server: Endpoint,
     /// Rows of a chunk.
     pub chunk_rows: u32,
+    /// Chunks are read at this place of the log or after it.
+    floor: LogPlace,
 }
 
 impl Work {
     /// Nothing to do yet.
-    pub fn new(server: Endpoint, chunk_rows: u32) -> Self {
-        Work { jobs: Mutex::default(), bell: Condvar::new(), stopping: AtomicBool::new(false), server, chunk_rows }
+    pub fn new(server: Endpoint, chunk_rows: u32, floor: LogPlace) -> Self {
+        let (jobs, bell, stopping) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+        Work { jobs, bell, stopping, server, chunk_rows, floor }
     }
 
     /// Adds a job.
@@ -139,7 +148,7 @@ fn read_part(work: &Work, held: &mut Option<Connection>, job: &Job, out: &SyncSe
         None => held.insert(work.server.connect()?),
     };
     let mut reading = Reading {
-        server: &work.server,
+        work,
         after: job.after.clone(),
         first: None,
         next: None,
@@ -149,12 +158,18 @@ fn read_part(work: &Work, held: &mut Option<Connection>, job: &Job, out: &SyncSe
         if job.newest.load(Ordering::Acquire) != job.generation || work.stopping.load(Ordering::Acquire) {
             return Ok(());
         }
-        let chunk = reading.chunk(connection, job)?;
+        let (held, written) = sync_channel(0);
+        let chunk = reading.chunk(connection, job, held)?;
         let last = chunk.last;
         reading.after.clone_from(&chunk.range.through);
         fail::fail_point!("snapshot::after_chunk_read");
         if !send(work, out, Ok(chunk)) || last {
             return Ok(());
+        }
+        while written.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+            if work.stopping.load(Ordering::Acquire) {
+                return Ok(());
+            }
         }
     }
 }
@@ -241,7 +256,7 @@ impl Endpoint {
 
 /// A part that is being read.
 struct Reading<'a> {
-    server: &'a Endpoint,
+    work: &'a Work,
     after: Option<Vec<u8>>,
     first: Option<Statement>,
     next: Option<Statement>,
@@ -249,20 +264,33 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn chunk(&mut self, connection: &mut Connection, job: &Job) -> Result<Chunk> {
+    fn chunk(&mut self, connection: &mut Connection, job: &Job, held: SyncSender<()>) -> Result<Chunk> {
         let is_mariadb = connection.server().is_mariadb;
         let mut high = LogPlace::default();
         if is_mariadb {
             // Its consistent snapshot stands at one exact place of the log, so that place is the high mark.
-            connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").map_err(|error| self.server.error(error))?;
-            high = self.server.log_place(connection, true)?;
+            high = self.begin_at_floor(connection)?;
         }
         let (rows, range, last) = self.read(connection, job)?;
         match is_mariadb {
-            true => drop(connection.execute("COMMIT").map_err(|error| self.server.error(error))?),
-            false => high = self.server.log_place(connection, false)?,
+            true => drop(connection.execute("COMMIT").map_err(|error| self.work.server.error(error))?),
+            false => high = self.work.server.log_place(connection, false)?,
         }
-        Ok(Chunk { job: job.clone(), range, last, rows, high, read_us: super::now_us() })
+        Ok(Chunk { job: job.clone(), range, last, rows, high, read_us: super::now_us(), held })
+    }
+
+    /// Begins a consistent snapshot at or after the floor; answers where it stands.
+    fn begin_at_floor(&self, connection: &mut Connection) -> Result<LogPlace> {
+        for _ in 0..FLOOR_TRIES_MAX {
+            let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
+            connection.execute(begin).map_err(|error| self.work.server.error(error))?;
+            let place = self.work.server.log_place(connection, true)?;
+            if place.reaches(&self.work.floor) {
+                return Ok(place);
+            }
+            std::thread::park_timeout(POLL);
+        }
+        Err(Error::reconnect(format!("{} does not show yet all that is in its log", connection.peer())))
     }
 
     fn read(&mut self, connection: &mut Connection, job: &Job) -> Result<(TransactionBuilder, Range, bool)> {
@@ -277,14 +305,14 @@ impl Reading<'_> {
             Some(statement) => statement,
             None => {
                 let sql = chunk(schema, !after.is_empty(), !through.is_empty(), self.limit);
-                kept.insert(connection.prepare(&sql).map_err(|error| self.server.error(error))?)
+                kept.insert(connection.prepare(&sql).map_err(|error| self.work.server.error(error))?)
             }
         };
-        let mut rows = connection.execute_prepared(statement, &params).map_err(|error| self.server.error(error))?;
+        let mut rows = connection.execute_prepared(statement, &params).map_err(|error| self.work.server.error(error))?;
         let plan = RowPlan::new(schema, rows.columns());
         let (mut read, mut count, mut cut) = (TransactionBuilder::default(), 0u64, false);
         let mut last_row = 0;
-        while let Some(packet) = rows.next_row().map_err(|error| self.server.error(error))? {
+        while let Some(packet) = rows.next_row().map_err(|error| self.work.server.error(error))? {
             if cut {
                 continue;
             }

@@ -9,9 +9,9 @@ use super::select::{chunk, quote};
 use super::state::{TABLE_PREFIX, TableState};
 use super::{Snapshot, now_us};
 use crate::mysql::wire::Connection;
-use headwater_model::source::{Committed, Intake, SidePart, StateUpdate};
+use headwater_model::source::{Committed, HeldRows, Intake, SidePart, StateUpdate};
 use headwater_model::transaction::put_header;
-use headwater_model::{Error, Op, Origin, Result, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader};
+use headwater_model::{Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader};
 use std::sync::Arc;
 
 /// The side segment that the rows flow into.
@@ -21,12 +21,19 @@ const PART_BYTES_MAX: usize = 4 << 20;
 
 impl Snapshot {
     /// Reads those of `tables` that were not read before, and remembers as of which place each was.
-    pub(super) fn read_keyless(&mut self, tables: Vec<Arc<Schema>>, intake: &mut dyn Intake) -> Result<()> {
+    pub(super) fn read_keyless(
+        &mut self,
+        tables: Vec<Arc<Schema>>,
+        reads_unread: bool,
+        intake: &mut dyn Intake,
+    ) -> Result<()> {
         let mut unread = Vec::new();
         for schema in tables {
             let state = intake.state(&state_key(&schema)).and_then(|bytes| TableState::decode(&bytes));
             match state {
-                None => unread.push(schema),
+                None if !reads_unread => {}
+                None => unread.push((schema, false)),
+                Some(state) if !state.finished => unread.push((schema, state.again)),
                 Some(TableState { as_of: Some(place), .. }) => drop(self.read_as_of.insert(schema.id, place)),
                 Some(_) => {}
             }
@@ -40,13 +47,14 @@ impl Snapshot {
         let (mut connection, place) = self.open_at_one_place(&unread)?;
         let mut rows = TransactionBuilder::default();
         let mut spilled = false;
-        for schema in &unread {
-            spilled |= self.read_table(&mut connection, schema, &mut rows, intake)?;
+        for (schema, again) in &unread {
+            let held = if *again { Some(intake.rows(&schema.full_name(), intake.next_sequence())?) } else { None };
+            spilled |= self.read_table(&mut connection, schema, held, &mut rows, intake)?;
         }
         let mut header = Vec::new();
         let origin = Origin::BinlogSnapshot { file: &place.file, position: place.offset, gtid: "" };
         put_header(&mut header, &TransactionHeader { commit_us: now_us(), receive_us: now_us(), origin });
-        let state = |schema: &Arc<Schema>| StateUpdate {
+        let state = |(schema, _): &(Arc<Schema>, bool)| StateUpdate {
             key: state_key(schema),
             value: Some(TableState::read_as_of(place.clone()).encode()),
         };
@@ -57,13 +65,13 @@ impl Snapshot {
             true => intake.append_side(SIDE, &committed)?,
             false => intake.append(&committed)?,
         }
-        self.read_as_of.extend(unread.iter().map(|schema| (schema.id, place.clone())));
+        self.read_as_of.extend(unread.iter().map(|(schema, _)| (schema.id, place.clone())));
         intake.flush()
     }
 
     /// A connection that sees the tables as of one place of the log, and that place. On MySQL the tables are locked for
     /// the milliseconds that it takes to begin.
-    fn open_at_one_place(&self, tables: &[Arc<Schema>]) -> Result<(Connection, LogPlace)> {
+    fn open_at_one_place(&self, tables: &[(Arc<Schema>, bool)]) -> Result<(Connection, LogPlace)> {
         let server = &self.work.server;
         let failed = |error| server.error(error);
         let mut reading = server.connect()?;
@@ -75,7 +83,7 @@ impl Snapshot {
         }
         let mut locking = server.connect()?;
         let names: Vec<String> =
-            tables.iter().map(|table| format!("{}.{} READ", quote(&table.database), quote(&table.table))).collect();
+            tables.iter().map(|(table, _)| format!("{}.{} READ", quote(&table.database), quote(&table.table))).collect();
         locking.execute(&format!("LOCK TABLES {}", names.join(", "))).map_err(failed)?;
         reading.execute(begin).map_err(failed)?;
         let place = server.log_place(&mut locking, false)?;
@@ -84,11 +92,13 @@ impl Snapshot {
         Ok((reading, place))
     }
 
-    /// Reads one table; answers whether any of it has left memory.
+    /// Reads one table; answers whether any of it has left memory. Of a table that was read before (`held`) only what
+    /// differs is written.
     fn read_table(
         &mut self,
         connection: &mut Connection,
         schema: &Schema,
+        mut held: Option<Box<dyn HeldRows>>,
         rows: &mut TransactionBuilder,
         intake: &mut dyn Intake,
     ) -> Result<bool> {
@@ -97,29 +107,48 @@ impl Snapshot {
         let statement = connection.prepare(&chunk(schema, false, false, 0)).map_err(failed)?;
         let mut result = connection.execute_prepared(&statement, &[]).map_err(failed)?;
         let plan = RowPlan::new(schema, result.columns());
-        let mut spilled = false;
-        let mut number = 0u32;
+        let (mut spilled, mut number, mut read) = (false, 0u32, Vec::new());
         while let Some(packet) = result.next_row().map_err(failed)? {
+            read.clear();
+            if let Err((column, what)) = plan.transcode(packet, &mut read) {
+                return Err(super::chunk::bad_row(schema, column, what));
+            }
+            if let (Some(held), Some(row)) = (&mut held, Row::decode(&mut &read[..]))
+                && held.take(&row)?.is_some()
+            {
+                continue;
+            }
             let marker = match (self.wrote_any, number) {
                 (false, _) => SnapshotMarker::First,
                 (true, 0) => SnapshotMarker::FirstInDataCollection,
                 (true, _) => SnapshotMarker::True,
             };
             self.wrote_any = true;
-            let out = rows.begin_read(schema.id, number, marker);
-            if let Err((column, what)) = plan.transcode(packet, out) {
-                return Err(super::chunk::bad_row(schema, column, what));
-            }
+            rows.begin_read(schema.id, number, marker).extend_from_slice(&read);
             rows.end(Op::Read, schema.id, false);
             (number, self.rows) = (number.wrapping_add(1), self.rows + 1);
-            if rows.len() >= PART_BYTES_MAX {
-                intake.spill(&SidePart { id: SIDE }, rows)?;
-                rows.clear();
-                spilled = true;
-            }
+            spilled |= spill_if_large(rows, intake)?;
+        }
+        if let Some(held) = &mut held {
+            held.unseen(&mut |row| {
+                rows.begin(Op::Delete, row.schema, 0, number).extend_from_slice(&row.row);
+                rows.end(Op::Delete, row.schema, false);
+                number = number.wrapping_add(1);
+                spilled |= spill_if_large(rows, intake)?;
+                Ok(())
+            })?;
         }
         Ok(spilled)
     }
+}
+
+fn spill_if_large(rows: &mut TransactionBuilder, intake: &mut dyn Intake) -> Result<bool> {
+    let large = rows.len() >= PART_BYTES_MAX;
+    if large {
+        intake.spill(&SidePart { id: SIDE }, rows)?;
+        rows.clear();
+    }
+    Ok(large)
 }
 
 fn state_key(schema: &Schema) -> String {

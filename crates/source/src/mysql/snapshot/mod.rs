@@ -16,15 +16,16 @@ mod state;
 pub use chunk::{Endpoint, LogPlace};
 pub use state::{TABLE_PREFIX, TableState};
 
-use super::position::file_number;
+use super::position::{Gtids, Position, file_number};
 use chunk::{Chunk, Job, Sent, Work};
 use headwater_model::change::{Change, Changes};
-use headwater_model::source::{Committed, Intake, StateUpdate};
+use headwater_model::source::{Committed, HeldRows, Intake, StateUpdate};
 use headwater_model::transaction::put_header;
 use headwater_model::{
-    Error, Op, Origin, Result, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value,
+    Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value,
 };
-use rewrite::{Underway, rewrite};
+use select::quote;
+use rewrite::{Underway, rewrite, row_of, too_many};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -33,8 +34,11 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Chunks that may wait for the stream, beside those that workers hold.
-const CHUNKS_WAITING_MAX: usize = 2;
+/// Seconds that a transaction may be in the log and not yet visible; semi-synchronous replicas take that long.
+const VISIBLE_MAX_S: u32 = 20;
+
+/// Bytes of deletes that are appended at once.
+const RETRACTION_BYTES_MAX: usize = 1 << 20;
 
 /// What a snapshot is told to do.
 pub struct Plan {
@@ -46,6 +50,10 @@ pub struct Plan {
     pub workers: u16,
     /// The tables that are captured: their schemas, which the journal knows already.
     pub tables: Vec<Arc<Schema>>,
+    /// Tables that were never read are read; otherwise only those that were asked for.
+    pub reads_unread: bool,
+    /// Where the journal stands: what a SELECT shows must be at least that new.
+    pub floor: Position,
 }
 
 /// A snapshot that is being taken. Belongs to the stream's thread.
@@ -69,17 +77,20 @@ struct Table {
     state: TableState,
     generation: Arc<AtomicU64>,
     wrote_any: bool,
+    /// The table was altered while it is read again: the rows that the journal holds are wanted in the new shape.
+    reopen: bool,
 }
 
 impl Snapshot {
     /// Begins, or goes on with, the snapshot of those of the plan's tables that have not been read; `None` when all have.
     pub fn begin(plan: Plan, intake: &mut dyn Intake) -> Result<Option<Snapshot>> {
-        let (sender, chunks) = sync_channel(CHUNKS_WAITING_MAX);
+        // A worker holds one chunk at a time, or one error.
+        let (sender, chunks) = sync_channel(usize::from(plan.workers));
         let mut snapshot = Snapshot {
             tables: Vec::new(),
             stream: rewrite::Tables::default(),
             read_as_of: HashMap::new(),
-            work: Arc::new(Work::new(plan.server, plan.chunk_rows)),
+            work: Arc::new(Work::new(plan.server, plan.chunk_rows, LogPlace::of(&plan.floor))),
             chunks,
             pending: VecDeque::new(),
             workers: Vec::new(),
@@ -89,14 +100,15 @@ impl Snapshot {
             rows_estimate: 0,
         };
         let (keyless, keyed): (Vec<_>, Vec<_>) = plan.tables.into_iter().partition(|schema| schema.key.is_empty());
-        snapshot.read_keyless(keyless, intake)?;
+        snapshot.read_keyless(keyless, plan.reads_unread, intake)?;
         for schema in keyed {
-            snapshot.add(schema, usize::from(plan.workers), intake)?;
+            snapshot.add(schema, usize::from(plan.workers), plan.reads_unread, intake)?;
         }
         if snapshot.is_finished() {
             return Ok(None);
         }
         snapshot.know_what_is_written(intake)?;
+        snapshot.wait_until_visible(&plan.floor)?;
         for number in 0..plan.workers {
             let (work, sender) = (snapshot.work.clone(), sender.clone());
             let thread = std::thread::Builder::new()
@@ -134,11 +146,7 @@ impl Snapshot {
         let holds = |as_of: &LogPlace| here <= (file_number(&as_of.file), as_of.offset);
         self.stream.suppressed.extend(self.read_as_of.iter().filter(|(_, as_of)| holds(as_of)).map(|(id, _)| *id));
         self.rewritten.clear();
-        rewrite(changes, &mut self.rewritten, &mut self.stream, key_changed).map_err(|error| {
-            Error::stop("the snapshot cannot go on while so much changes")
-                .hint("Take it when the table is calmer, or leave the table out.")
-                .source(error)
-        })?;
+        rewrite(changes, &mut self.rewritten, &mut self.stream, key_changed)?;
         Ok(&self.rewritten)
     }
 
@@ -164,6 +172,7 @@ impl Snapshot {
                 .hint("Which of its rows were read cannot be known any more; run `headwater snapshot` for the table."));
         }
         table.schema = schema.clone();
+        table.reopen = table.state.again;
         if let Some(mut underway) = underway.filter(|_| !table.state.finished) {
             underway.key.clone_from(&schema.key);
             self.stream.underway.insert(schema.id, underway);
@@ -184,6 +193,7 @@ impl Snapshot {
             }
         }
         self.read_as_of.retain(|_, as_of| !read_to.reaches(as_of));
+        self.reopen(intake)?;
         let mut wrote = false;
         while let Some(chunk) = self.pending.pop_front_if(|chunk| read_to.reaches(&chunk.high)) {
             if !intake.accepts_derived() {
@@ -196,25 +206,71 @@ impl Snapshot {
         Ok(wrote)
     }
 
+    /// Waits until a SELECT shows all that was streamed: a transaction is in the log before it is visible.
+    fn wait_until_visible(&self, floor: &Position) -> Result<()> {
+        let server = &self.work.server;
+        let statement = match &floor.gtids {
+            // Its chunks are read at an exact place of the log, and wait for that.
+            Gtids::MariaDb(_) => return Ok(()),
+            Gtids::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {VISIBLE_MAX_S})"),
+            // The lock waits for the commits that are under way.
+            Gtids::None => {
+                let name = |table: &Table| format!("{}.{} READ", quote(&table.schema.database), quote(&table.schema.table));
+                let tables = self.tables.iter().filter(|table| !table.state.finished);
+                format!("LOCK TABLES {}", tables.map(name).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let mut connection = server.connect()?;
+        let result = connection.query(&statement).map_err(|error| server.error(error))?;
+        connection.close();
+        match result.first_text() {
+            Some("1") => Err(Error::reconnect(format!(
+                "after {VISIBLE_MAX_S} s the server has not made visible all that is in its log"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn reopen(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        for table in self.tables.iter_mut().filter(|table| table.reopen) {
+            table.reopen = false;
+            let Some(underway) = self.stream.underway.get_mut(&table.schema.id) else { continue };
+            if let Some(mut held) = underway.held.take() {
+                held.keep()?;
+            }
+            underway.held = Some(intake.rows(&table.schema.full_name(), table.state.began_at)?);
+        }
+        Ok(())
+    }
+
     fn is_current(&self, job: &Job) -> bool {
         self.tables[job.table].generation.load(Ordering::Acquire) == job.generation
     }
 
-    fn add(&mut self, schema: Arc<Schema>, workers: usize, intake: &mut dyn Intake) -> Result<()> {
+    fn add(
+        &mut self,
+        schema: Arc<Schema>,
+        workers: usize,
+        reads_unread: bool,
+        intake: &mut dyn Intake,
+    ) -> Result<()> {
         let key = format!("{TABLE_PREFIX}{}", schema.full_name());
-        let held = intake.state(&key).and_then(|bytes| TableState::decode(&bytes));
-        let state = match held {
+        let stored = intake.state(&key).and_then(|bytes| TableState::decode(&bytes));
+        let state = match stored {
+            None if !reads_unread => return Ok(()),
             Some(state) if state.finished => return Ok(()),
-            Some(state) => state,
-            None => {
-                let state = self.divide(&schema, workers, intake.next_sequence())?;
+            Some(state) if !state.parts.is_empty() => state,
+            asked_for => {
+                let mut state = self.divide(&schema, workers, intake.next_sequence())?;
+                state.again = asked_for.is_some_and(|state| state.again);
                 remember(intake, &key, &state)?;
                 state
             }
         };
+        let held = if state.again { Some(intake.rows(&schema.full_name(), state.began_at)?) } else { None };
         self.rows_estimate += self.work.server.rows_estimate(&schema)?;
-        self.stream.underway.insert(schema.id, Underway::new(&schema));
-        self.tables.push(Table { schema, state, generation: Arc::default(), wrote_any: false });
+        self.stream.underway.insert(schema.id, Underway::new(&schema, held));
+        self.tables.push(Table { schema, state, generation: Arc::default(), wrote_any: false, reopen: false });
         self.push_jobs(self.tables.len() - 1, 0);
         Ok(())
     }
@@ -278,17 +334,14 @@ impl Snapshot {
         intake.changes_since(since, &mut |change: &Change<'_>| {
             let id = names.get(&change.schema).and_then(|name| unfinished.get(name));
             let Some(underway) = id.and_then(|id| underway.get_mut(id)) else { return Ok(()) };
-            for row in [change.before, change.after].into_iter().flatten() {
-                let mut key = Vec::new();
-                row.encode_key(&underway.key, &mut key);
-                underway.known.touch(&key).map_err(too_many)?;
-            }
-            Ok(())
+            let key = underway.key.clone();
+            [change.before, change.after].into_iter().flatten().try_for_each(|row| underway.touch(&row, &key))
         })
     }
 
     fn write(&mut self, chunk: Chunk, intake: &mut dyn Intake, gtids: &dyn Display) -> Result<()> {
-        let Chunk { job, range, last, rows, high, read_us } = chunk;
+        // `_held` lets the worker go on when this returns.
+        let Chunk { job, range, last, rows, high, read_us, held: _held } = chunk;
         let table = &mut self.tables[job.table];
         table.state.advance(job.part, &range, last);
         let (table_ends, state) = (table.state.finished, table.state.encode());
@@ -307,14 +360,16 @@ impl Snapshot {
             (false, true) => Some(SnapshotMarker::LastInDataCollection),
             (false, false) => None,
         };
-        write_rows(&rows, &job.schema, underway, range, [first, end], &mut self.rewritten).map_err(too_many)?;
+        write_rows(&rows, &job.schema, underway, range, [first, end], &mut self.rewritten)?;
+        if let Some(held) = &mut underway.held {
+            held.keep()?;
+        }
         let written = self.rewritten.changes();
         self.rows += u64::from(written);
         self.wrote_any |= written > 0;
         table.wrote_any |= written > 0;
-        if table_ends {
-            self.stream.underway.remove(&job.schema.id);
-        }
+        let ended = if table_ends { self.stream.underway.remove(&job.schema.id) } else { None };
+        let mut vanished = ended.and_then(|table| table.held);
 
         let mut header = Vec::new();
         put_header(
@@ -325,18 +380,46 @@ impl Snapshot {
                 origin: Origin::BinlogSnapshot { file: &high.file, position: high.offset, gtid: &gtids.to_string() },
             },
         );
+        if let Some(held) = &mut vanished {
+            // First the chunk, without the state that says that all is done, then what no chunk has named.
+            append(intake, &header, &self.rewritten, &[])?;
+            self.rewritten.clear();
+            retract(intake, &header, held.as_mut(), &mut self.rewritten)?;
+        }
         let key = format!("{TABLE_PREFIX}{}", job.schema.full_name());
-        intake.append(&Committed {
-            header: &header,
-            changes: &self.rewritten,
-            position: &[],
-            state: &[StateUpdate { key, value: Some(state) }],
-            schemas: &[],
-            derived: true,
-        })?;
+        append(intake, &header, &self.rewritten, &[StateUpdate { key, value: Some(state) }])?;
+        if let Some(mut held) = vanished {
+            intake.flush()?;
+            held.forget()?;
+        }
         fail::fail_point!("snapshot::after_chunk_append");
         Ok(())
     }
+}
+
+fn append(intake: &mut dyn Intake, header: &[u8], changes: &TransactionBuilder, state: &[StateUpdate]) -> Result<()> {
+    intake.append(&Committed { header, changes, position: &[], state, schemas: &[], derived: true })
+}
+
+/// Deletes the rows that the journal holds and that no chunk has named; the last of the deletes stay in `changes`.
+fn retract(
+    intake: &mut dyn Intake,
+    header: &[u8],
+    held: &mut dyn HeldRows,
+    changes: &mut TransactionBuilder,
+) -> Result<()> {
+    let mut deleted = 0u32;
+    held.unseen(&mut |row| {
+        let out = changes.begin(Op::Delete, row.schema, 0, deleted);
+        row_of(row)?.encode(out);
+        changes.end(Op::Delete, row.schema, false);
+        deleted = deleted.wrapping_add(1);
+        if changes.len() >= RETRACTION_BYTES_MAX {
+            append(intake, header, changes, &[])?;
+            changes.clear();
+        }
+        Ok(())
+    })
 }
 
 impl Drop for Snapshot {
@@ -348,7 +431,7 @@ impl Drop for Snapshot {
     }
 }
 
-/// Copies the rows that the stream has not touched, with their markers.
+/// Writes the rows that the stream has not touched, with their markers.
 fn write_rows(
     rows: &TransactionBuilder,
     schema: &Schema,
@@ -356,33 +439,27 @@ fn write_rows(
     range: keys::Range,
     [first, end]: [Option<SnapshotMarker>; 2],
     into: &mut TransactionBuilder,
-) -> Result<(), keys::TooManyKeys> {
-    let (mut held, mut key, mut keys) = (None::<Change<'_>>, Vec::new(), Vec::new());
-    let mut put = |change: Change<'_>, marker: SnapshotMarker| {
-        let number = into.changes();
-        let out = into.begin_read(schema.id, number, marker);
-        change.after.inspect(|row| row.encode(out));
-        into.end(Op::Read, schema.id, false);
-    };
+) -> Result<()> {
+    let (mut last, mut key, mut keys) = (None::<Row<'_>>, Vec::new(), Vec::new());
     let mut first = first;
     // One row is held back, because only the end shows which is the last.
-    for change in Changes::new(rows.items()).flatten() {
+    for row in Changes::new(rows.items()).flatten().filter_map(|change| change.after) {
         key.clear();
-        change.after.inspect(|row| row.encode_key(&schema.key, &mut key));
+        row.encode_key(&schema.key, &mut key);
         if underway.known.contains(&key) {
             continue;
         }
         if !underway.known.is_ordered() {
             keys.push(key.clone());
         }
-        if let Some(earlier) = held.replace(change) {
-            put(earlier, first.take().unwrap_or(SnapshotMarker::True));
+        if let Some(earlier) = last.replace(row) {
+            underway.write_read(&earlier, schema.id, first.take().unwrap_or(SnapshotMarker::True), into)?;
         }
     }
-    if let Some(last) = held {
-        put(last, end.or(first).unwrap_or(SnapshotMarker::True));
+    if let Some(last) = last {
+        underway.write_read(&last, schema.id, end.or(first).unwrap_or(SnapshotMarker::True), into)?;
     }
-    underway.known.finish(range, keys.iter().map(Vec::as_slice))
+    underway.known.finish(range, keys.iter().map(Vec::as_slice)).map_err(too_many)
 }
 
 /// The names of the key's columns.
@@ -402,16 +479,14 @@ fn remember(intake: &mut dyn Intake, key: &str, state: &TableState) -> Result<()
 }
 
 impl LogPlace {
+    fn of(position: &Position) -> Self {
+        LogPlace { file: position.file.clone(), offset: position.offset }
+    }
+
     /// Whether whoever has read the log up to here has read everything before `high`.
     pub fn reaches(&self, high: &LogPlace) -> bool {
         (file_number(&self.file), self.offset) >= (file_number(&high.file), high.offset)
     }
-}
-
-fn too_many(error: keys::TooManyKeys) -> Error {
-    Error::stop("the snapshot cannot go on while so much changes")
-        .hint("Take it when the table is calmer, or leave the table out.")
-        .source(error)
 }
 
 fn now_us() -> i64 {

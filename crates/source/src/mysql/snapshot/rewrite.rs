@@ -1,13 +1,15 @@
-//! Makes a streamed transaction fit a journal that a snapshot has not finished filling.
+//! Makes what is read fit a journal that a snapshot has not finished filling.
 //!
 //! A change to a row that the journal does not hold yet cannot stand as it is: an update would take back a row that no
 //! follower was ever given. So the first change to such a row becomes a create of its newest image, or, when it is a
-//! delete, nothing at all; the chunk that reads the row later leaves it out. Invariant: for every follower the journal
-//! is a well-formed history, in which each row is created before it is updated or deleted.
+//! delete, nothing at all; the chunk that reads the row later leaves it out. A table that is read *again* is compared
+//! with the rows that the journal has of it, so that only what differs is written. Invariant: for every follower the
+//! journal is a well-formed history, in which each row is created before it is updated or deleted.
 
 use super::keys::{KnownKeys, TooManyKeys};
-use headwater_model::change::{Change, Damaged};
-use headwater_model::{Op, Row, Schema, TransactionBuilder};
+use headwater_model::change::{Change, Changes, Damaged};
+use headwater_model::source::{HeldRow, HeldRows};
+use headwater_model::{Error, Op, Result, Row, Schema, SnapshotMarker, TransactionBuilder};
 use std::collections::{HashMap, HashSet};
 
 /// What the stream must know of tables under snapshot, by schema id.
@@ -21,21 +23,12 @@ pub struct Tables {
 
 /// A table under snapshot, as the stream sees it.
 pub struct Underway {
-    /// Rows that the journal holds.
+    /// Rows that the journal holds as of this snapshot.
     pub known: KnownKeys,
     /// The key's columns.
     pub key: Vec<u16>,
-}
-
-/// Why a transaction could not be rewritten.
-#[derive(Debug, thiserror::Error)]
-pub enum RewriteError {
-    /// The bytes were not as the decoder writes them.
-    #[error(transparent)]
-    Damaged(#[from] Damaged),
-    /// Too much changed during the snapshot.
-    #[error(transparent)]
-    TooManyKeys(#[from] TooManyKeys),
+    /// For a table that is read again: the rows that the journal held before.
+    pub held: Option<Box<dyn HeldRows>>,
 }
 
 /// Copies the changes of `from` into `into`, rewriting those of tables under snapshot. `key_changed` is asked of others.
@@ -44,11 +37,11 @@ pub fn rewrite(
     into: &mut TransactionBuilder,
     tables: &mut Tables,
     key_changed: &dyn Fn(&Change<'_>) -> bool,
-) -> Result<(), RewriteError> {
+) -> Result<()> {
     let mut statement = None;
     let mut keys = Keys::default();
-    for change in headwater_model::change::Changes::new(from.items()) {
-        let change = change?;
+    for change in Changes::new(from.items()) {
+        let change = change.map_err(unreadable)?;
         if change.statement != statement {
             statement = change.statement;
             statement.inspect(|text| into.statement(text));
@@ -75,6 +68,59 @@ impl Tables {
     }
 }
 
+impl Underway {
+    /// For a table of this shape.
+    pub fn new(schema: &Schema, held: Option<Box<dyn HeldRows>>) -> Self {
+        Underway { known: KnownKeys::new(schema), key: schema.key.clone(), held }
+    }
+
+    /// The stream, before a restart, wrote this row.
+    pub fn touch(&mut self, row: &Row<'_>, key: &[u16]) -> Result<()> {
+        let mut bytes = Vec::new();
+        row.encode_key(key, &mut bytes);
+        self.take(Some(*row))?;
+        self.known.touch(&bytes).map_err(too_many)
+    }
+
+    /// The row that the journal held before under the key of `row`.
+    fn take(&mut self, row: Option<Row<'_>>) -> Result<Option<HeldRow>> {
+        match (&mut self.held, row) {
+            (Some(held), Some(row)) => held.take(&row),
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes a row that a chunk read: as new, as an update of the row that the journal held, or not at all when the two
+    /// are the same or the stream has been there. Answers whether it was read as new or changed.
+    pub fn write_read(
+        &mut self,
+        row: &Row<'_>,
+        schema: u32,
+        marker: SnapshotMarker,
+        into: &mut TransactionBuilder,
+    ) -> Result<()> {
+        let number = into.changes();
+        match self.take(Some(*row))? {
+            None => {
+                let out = into.begin_read(schema, number, marker);
+                row.encode(out);
+                into.end(Op::Read, schema, false);
+            }
+            Some(held) => {
+                let mut read = Vec::new();
+                row.encode(&mut read);
+                if held.row != read {
+                    let out = into.begin(Op::Update, schema, 0, number);
+                    out.extend_from_slice(&held.row);
+                    out.extend_from_slice(&read);
+                    into.end(Op::Update, schema, false);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 #[derive(Default)]
 struct Keys {
     before: Vec<u8>,
@@ -90,35 +136,35 @@ impl Keys {
     }
 }
 
-fn rewrite_one(
-    change: &Change<'_>,
-    into: &mut TransactionBuilder,
-    table: &mut Underway,
-    keys: &Keys,
-) -> Result<(), TooManyKeys> {
+fn rewrite_one(change: &Change<'_>, into: &mut TransactionBuilder, table: &mut Underway, keys: &Keys) -> Result<()> {
     let (before, after) = (change.before, change.after);
-    match change.op {
-        Op::Create | Op::Read => {
-            table.known.touch(&keys.after)?;
-            copy(change, into, change.op, None, after, false);
+    if change.op == Op::Truncate {
+        copy(change, into, Op::Truncate, None, None, false);
+        return Ok(());
+    }
+    // What the journal has under either key, if this is the first that is heard of it.
+    let was_known = before.is_some() && table.known.contains(&keys.before);
+    let old = if was_known { None } else { table.take(before)? };
+    let moved = keys.before != keys.after;
+    let in_the_way = match after.filter(|_| before.is_none() || moved) {
+        Some(_) if !table.known.contains(&keys.after) => table.take(after)?,
+        _ => None,
+    };
+    for key in [before.map(|_| &keys.before), after.map(|_| &keys.after)].into_iter().flatten() {
+        table.known.touch(key).map_err(too_many)?;
+    }
+    let old_row = old.as_ref().map(row_of).transpose()?;
+    let stale = in_the_way.as_ref().map(row_of).transpose()?;
+    let before = if was_known { before } else { old_row };
+    match (before, after, stale) {
+        (Some(before), Some(after), stale) => {
+            stale.inspect(|row| copy(change, into, Op::Delete, Some(*row), None, false));
+            copy(change, into, Op::Update, Some(before), Some(after), moved);
         }
-        Op::Update => {
-            let held = table.known.contains(&keys.before);
-            table.known.touch(&keys.before)?;
-            table.known.touch(&keys.after)?;
-            match held {
-                true => copy(change, into, Op::Update, before, after, keys.before != keys.after),
-                false => copy(change, into, Op::Create, None, after, false),
-            }
-        }
-        Op::Delete => {
-            let held = table.known.contains(&keys.before);
-            table.known.touch(&keys.before)?;
-            if held {
-                copy(change, into, Op::Delete, before, None, false);
-            }
-        }
-        Op::Truncate => copy(change, into, Op::Truncate, None, None, false),
+        (None, Some(after), Some(stale)) => copy(change, into, Op::Update, Some(stale), Some(after), false),
+        (None, Some(after), None) => copy(change, into, Op::Create, None, Some(after), false),
+        (Some(before), None, _) => copy(change, into, Op::Delete, Some(before), None, false),
+        (None, None, _) => {}
     }
     Ok(())
 }
@@ -131,7 +177,7 @@ fn copy(
     after: Option<Row<'_>>,
     key_changed: bool,
 ) {
-    let out = match change.marker {
+    let out = match change.marker.filter(|_| op == Op::Read) {
         Some(marker) => into.begin_read(change.schema, change.row, marker),
         None => into.begin(op, change.schema, change.place, change.row),
     };
@@ -140,9 +186,18 @@ fn copy(
     into.end(op, change.schema, key_changed);
 }
 
-impl Underway {
-    /// For a table of this shape.
-    pub fn new(schema: &Schema) -> Self {
-        Underway { known: KnownKeys::new(schema), key: schema.key.clone() }
-    }
+/// A held row's values.
+pub fn row_of(held: &HeldRow) -> Result<Row<'_>> {
+    Row::decode(&mut &held.row[..]).ok_or_else(|| unreadable(Damaged))
+}
+
+fn unreadable(error: Damaged) -> Error {
+    Error::stop("a change that a snapshot is to fit in").source(error)
+}
+
+/// More was changed during a snapshot than is remembered.
+pub fn too_many(error: TooManyKeys) -> Error {
+    Error::stop("the snapshot cannot go on while so much changes")
+        .hint("Take it when the table is calmer, or leave the table out.")
+        .source(error)
 }

@@ -19,6 +19,9 @@ pub struct TableState {
     pub parts: Vec<PartState>,
     /// Whether everything is written.
     pub finished: bool,
+    /// It was read before: what is read now is compared with what the journal holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// For a table without a key: the place of the log as of which it was read. Changes before it are in the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<LogPlace>,
@@ -46,12 +49,22 @@ impl TableState {
     /// A table that is read in these parts.
     pub fn in_parts(began_at: u64, bounds: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>) -> Self {
         let part = |(after, through)| PartState { after, through, done: None, finished: false };
-        TableState { began_at, parts: bounds.into_iter().map(part).collect(), finished: false, as_of: None }
+        TableState { began_at, parts: bounds.into_iter().map(part).collect(), finished: false, again: false, as_of: None }
     }
 
     /// A table that needs no snapshot, or has had it.
     pub fn done() -> Self {
-        TableState { began_at: 0, parts: Vec::new(), finished: true, as_of: None }
+        TableState { began_at: 0, parts: Vec::new(), finished: true, again: false, as_of: None }
+    }
+
+    /// A table that is to be read.
+    pub fn unread() -> Self {
+        TableState { finished: false, ..Self::done() }
+    }
+
+    /// A table that is to be read again.
+    pub fn asked_for() -> Self {
+        TableState { finished: false, again: true, ..Self::done() }
     }
 
     /// A table without a key, read as of `place`.

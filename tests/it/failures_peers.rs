@@ -1,0 +1,73 @@
+//! Peers that die: Redis or the database hangs, cuts its connections, refuses new ones. Nothing is lost, the state says so,
+//! everyone else goes on, and a stop in the middle of it is quick.
+//!
+//! Invariant: each case is left and entered again by a restart, so that a start does not need the peer either. Start at
+//! [`CASES`].
+
+use crate::failures::{Proxied, is, journal_is_good, says, stops_in_time, two_flavors, write_more};
+use headwater_testkit::Proxy;
+
+/// What dies.
+#[derive(Clone, Copy, PartialEq)]
+enum Peer {
+    Redis,
+    Database,
+}
+
+/// How it dies, what says so, and what is said.
+struct Case {
+    name: &'static str,
+    peer: Peer,
+    how: fn(&Proxy),
+    texts: &'static [&'static str],
+}
+
+const CASES: [Case; 6] = [
+    Case { name: "Redis hangs", peer: Peer::Redis, how: Proxy::pause, texts: &["redis://127.0.0.1:", "timed out"] },
+    Case { name: "Redis refuses", peer: Peer::Redis, how: Proxy::refuse, texts: &["redis://127.0.0.1:"] },
+    Case { name: "Redis cuts", peer: Peer::Redis, how: Proxy::cut, texts: &[] },
+    Case { name: "the database hangs", peer: Peer::Database, how: Proxy::pause, texts: &["source shop", "127.0.0.1:"] },
+    Case { name: "the database refuses", peer: Peer::Database, how: Proxy::refuse, texts: &["source shop", "127.0.0.1:"] },
+    Case { name: "the database cuts", peer: Peer::Database, how: Proxy::cut, texts: &[] },
+];
+
+#[test]
+fn a_dead_peer_is_named_holds_up_nobody_and_loses_nothing() {
+    for flavor in two_flavors() {
+        let mut shop = Proxied::start(flavor);
+        shop.world.headwater.start().unwrap();
+        for case in &CASES {
+            die_and_come_back(&mut shop, case);
+        }
+    }
+}
+
+fn die_and_come_back(shop: &mut Proxied, case: &Case) {
+    let (proxy, subject) = match case.peer {
+        Peer::Redis => (&shop.to_redis, "cache"),
+        Peer::Database => (&shop.to_database, "shop"),
+    };
+    // The second sink of the source and the other source, or the other source alone.
+    let others: &[usize] = if case.peer == Peer::Redis { &[0, 1] } else { &[1] };
+    (case.how)(proxy);
+    write_more(&shop.world);
+    shop.others_go_on(others, case.name);
+    if !case.texts.is_empty() {
+        says(&shop.world.headwater, subject, "waiting", case.texts);
+        stops_in_time(&mut shop.world.headwater, case.name);
+        journal_is_good(&shop.world.headwater);
+        shop.world.headwater.launch().unwrap();
+        write_more(&shop.world);
+        shop.others_go_on(others, case.name);
+        says(&shop.world.headwater, subject, "waiting", case.texts);
+        stops_in_time(&mut shop.world.headwater, case.name);
+        shop.world.headwater.launch().unwrap();
+    }
+    let proxy = if case.peer == Peer::Redis { &shop.to_redis } else { &shop.to_database };
+    proxy.forward();
+    is(&shop.world.headwater, "shop", "streaming");
+    is(&shop.world.headwater, "cache", "following");
+    shop.world.assert_equal();
+    shop.others_go_on(&[0, 1], case.name);
+    journal_is_good(&shop.world.headwater);
+}
