@@ -8,7 +8,7 @@ use crate::load::{ORDERS, backlog, log_end};
 use crate::measure::{self, Cost};
 use crate::product::{self, Instance, source};
 use crate::report::{Figure, Wanted};
-use headwater_testkit::{Database, Flavor, PASSWORD, Result, TestFolder, USER};
+use headwater_testkit::{Database, Error, Flavor, PASSWORD, Result, TestFolder, USER};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -100,7 +100,11 @@ fn read(instance: &mut Instance, rows: u64) -> Result<(Cost, f64)> {
     instance.wait(LIMIT, "the backlog to be durable", |instance| instance.durable() >= rows)?;
     let cost = Cost { wall_s: began.elapsed().as_secs_f64(), cpu_s: instance.cpu_s()? };
     let peak_mb = instance.memory_peak_mb();
+    let read = instance.durable();
     instance.headwater.kill9();
+    if read != rows {
+        return Err(Error::new(format!("{rows} rows were committed, and the journal holds {read} changes")));
+    }
     Ok((cost, peak_mb))
 }
 

@@ -101,7 +101,7 @@ pub fn table(database: &Database, rows: u64) -> Result {
 
 /// Fills `seed`, so that [`wide`] has what to copy.
 pub fn seed(database: &Database) -> Result {
-    let row = format!("SUBSTRING(REPEAT(MD5(RAND()), {0}), 1, {WIDE_BYTES})", WIDE_BYTES / 32 + 1);
+    let row = format!("SUBSTRING(REPEAT(SHA2(RAND(), 256), {0}), 1, {WIDE_BYTES})", WIDE_BYTES / 64 + 1);
     let mut sql = format!("USE shop; SET sql_log_bin = 0; INSERT INTO shop.seed SELECT {row};\n");
     let mut have = 1;
     while have < WIDE_ROWS {

@@ -104,7 +104,8 @@ pub struct Proxied {
 }
 
 impl Proxied {
-    pub fn start(flavor: Flavor) -> Proxied {
+    /// Starts all but Headwater. `source` and `sink` are put into the options of every source and sink.
+    pub fn start_with(flavor: Flavor, source: &str, sink: &str) -> Proxied {
         let world = World::start(flavor, &[], "");
         let (to_database, to_redis) = {
             let database = world.database();
@@ -112,22 +113,22 @@ impl Proxied {
         };
         let others = [(); 2].map(|()| Redis::start(&[]).unwrap());
         let proxied = Proxied { world, to_database, to_redis, others };
-        proxied.world.headwater.configure(&proxied.config()).unwrap();
+        proxied.world.headwater.configure(&proxied.config(source, sink)).unwrap();
         proxied
     }
 
-    fn config(&self) -> String {
+    fn config(&self, source_options: &str, sink_options: &str) -> String {
         let database = self.world.database();
         let follow = config(&database, &self.world.redis, "");
         let follow = follow.split_once("follow:").expect("the shop's sink follows tables").1;
         let source = |name: &str, port: u16| {
-            let (kind, options) = (database.flavor().scheme(), "heartbeat: 200ms, query_timeout: 1s, connect_timeout: 1s");
+            let kind = database.flavor().scheme();
             let url = format!("{kind}://{USER}:{PASSWORD}@127.0.0.1:{port}");
-            format!("  {name}:\n    {kind}: {{ url: \"{url}\", tables: [\"shop.*\"], {options} }}\n")
+            format!("  {name}:\n    {kind}: {{ url: \"{url}\", tables: [\"shop.*\"]{source_options} }}\n")
         };
         let sink = |name: &str, port: u16, source: &str| {
             let follow = follow.replace("shop.", &format!("{source}.shop."));
-            let redis = format!("redis: {{ url: \"redis://127.0.0.1:{port}\", timeout: 1s, connect_timeout: 1s }}");
+            let redis = format!("redis: {{ url: \"redis://127.0.0.1:{port}\"{sink_options} }}");
             format!("  {name}:\n    {redis}\n    follow:{follow}\n")
         };
         let [second, mirrored] = &self.others;

@@ -8,6 +8,7 @@ use headwater_source::mysql::decode::{EventHeader, HEADER_BYTES, fuzz_events};
 use headwater_testkit::{say, seed};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::collections::HashMap;
 use std::time::Instant;
 
 const LOGS: [&[u8]; 3] = [
@@ -18,7 +19,7 @@ const LOGS: [&[u8]; 3] = [
 
 const STREAMS: u32 = 10_000;
 /// Events of one stream: enough for the table maps of the damaged one.
-const EVENTS: usize = 8;
+const EVENTS: usize = 6;
 const CHECKSUM_BYTES: usize = 4;
 /// More memory than all streams together may need at any moment.
 const MEMORY_KB_MAX: u64 = 512 << 10;
@@ -41,8 +42,7 @@ struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    fn pick(log: &[&'a [u8]], random: &mut StdRng) -> Stream<'a> {
-        let start = random.random_range(1..log.len());
+    fn new(log: &[&'a [u8]], start: usize) -> Stream<'a> {
         let events = log[start..].iter().take(EVENTS).map(|event| event.to_vec()).collect();
         Stream { format: log[0], events }
     }
@@ -76,7 +76,7 @@ impl<'a> Stream<'a> {
 }
 
 /// The CRC-32 of binary logs, bit by bit: no other implementation is asked.
-fn crc32(bytes: &[u8]) -> u32 {
+pub fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 != 0 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
 }
@@ -87,10 +87,14 @@ fn ten_thousand_hostile_streams_give_an_error_or_other_values() {
     let started = Instant::now();
     let logs = LOGS.map(events);
     let (mut ended_early, mut read_on) = (0, 0);
+    let mut good_streams = HashMap::new();
     for number in 0..STREAMS {
         let mut random = StdRng::seed_from_u64(seed.wrapping_add(number.into()));
-        let mut stream = Stream::pick(&logs[number as usize % logs.len()], &mut random);
-        let (good, good_changes) = fuzz_events(&stream.bytes());
+        let log = &logs[number as usize % logs.len()];
+        let start = random.random_range(1..log.len());
+        let mut stream = Stream::new(log, start);
+        let good = good_streams.entry((number as usize % logs.len(), start));
+        let (good, good_changes) = *good.or_insert_with(|| fuzz_events(&stream.bytes()));
         let sealed = number % 2 == 1;
         stream.damaged(sealed, &mut random);
         let bytes = stream.bytes();

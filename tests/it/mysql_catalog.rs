@@ -1,26 +1,64 @@
 //! The MySQL source's catalog against the servers themselves: scripts of DDL are run on a server and followed by a
 //! catalog, and then both must name the same columns.
 //!
-//! This file holds the scripts and the comparison; it does no I/O. The caller runs a script's statements in a fresh
-//! database, asks [`COLUMNS_QUERY`], [`KEYS_QUERY`] and SHOW CREATE TABLE, and hands the rows to [`compare`].
+//! Invariant: what is expected is always the server's own answer, never a text written down here. Start at [`SCRIPTS`].
 
 use std::collections::BTreeMap;
 
 use headwater_source::mysql::catalog::{Catalog, Options, Server, Session, TableDef};
+use headwater_testkit::{Database, flavors};
+
+#[test]
+fn the_catalog_names_the_same_columns_as_the_server() {
+    for flavor in flavors() {
+        let database = Database::start(flavor, &[]).unwrap();
+        let mut differences = Vec::new();
+        let scripts = SCRIPTS.iter().filter(|script| script.servers.include(flavor.is_mariadb()));
+        for (place, script) in scripts.enumerate() {
+            let name = format!("script_{place}");
+            run(&database, &name, script);
+            let catalog = follow(script, &name, database.version());
+            let of_database = |query: &str| query.replace('?', &format!("'{name}'"));
+            let columns = rows(&database, &of_database(COLUMNS_QUERY));
+            let keys = rows(&database, &of_database(KEYS_QUERY));
+            let tables = "select table_name from information_schema.tables where table_schema = ? and table_type <> 'VIEW'";
+            let tables = rows::<1>(&database, &of_database(tables));
+            let show = tables.iter().map(|[table]| format!("show create table `{name}`.`{table}`; "));
+            let shown: Vec<[String; 2]> = rows(&database, &show.collect::<String>());
+            let found = compare(&catalog, &name, database.version(), &columns, &keys, &shown);
+            differences.extend(found.into_iter().map(|difference| format!("{flavor:?}, {}: {difference}", script.name)));
+        }
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+}
+
+fn run(database: &Database, name: &str, script: &Script) {
+    database.exec(&format!("create database {name} character set {DATABASE_CHARSET}"));
+    let mut session = database.session().unwrap();
+    session.exec(&format!("use {name}")).unwrap();
+    for statement in script.statements {
+        session.exec(statement).unwrap_or_else(|error| panic!("{}: {error}", script.name));
+    }
+}
+
+fn rows<const N: usize>(database: &Database, sql: &str) -> Vec<[String; N]> {
+    let texts = |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>();
+    database.query(sql).into_iter().map(|row| texts(row).try_into().unwrap()).collect()
+}
 
 /// A script, and where it runs.
-pub struct Script {
+struct Script {
     /// Names it in messages.
-    pub name: &'static str,
+    name: &'static str,
     /// Which servers understand it.
-    pub servers: Servers,
+    servers: Servers,
     /// Run in this order, in a fresh database of character set latin1.
-    pub statements: &'static [&'static str],
+    statements: &'static [&'static str],
 }
 
 /// Servers for a script.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Servers {
+enum Servers {
     /// MySQL and MariaDB.
     Both,
     /// MySQL alone.
@@ -31,7 +69,7 @@ pub enum Servers {
 
 impl Servers {
     /// Whether a script for these is for a server of this family.
-    pub fn include(self, mariadb: bool) -> bool {
+    fn include(self, mariadb: bool) -> bool {
         match self {
             Servers::Both => true,
             Servers::MySql => !mariadb,
@@ -40,24 +78,24 @@ impl Servers {
     }
 }
 
-/// What the servers say of columns; one parameter, the database. Text columns all, in this order.
-pub const COLUMNS_QUERY: &str = "SELECT c.TABLE_NAME, c.COLUMN_NAME, c.COLUMN_TYPE, c.IS_NULLABLE, \
+/// What the servers say of columns; one parameter, the database.
+const COLUMNS_QUERY: &str = "SELECT c.TABLE_NAME, c.COLUMN_NAME, c.COLUMN_TYPE, c.IS_NULLABLE, \
     COALESCE(c.CHARACTER_SET_NAME, ''), c.EXTRA FROM information_schema.COLUMNS c \
     JOIN information_schema.TABLES t USING (TABLE_SCHEMA, TABLE_NAME) \
     WHERE c.TABLE_SCHEMA = ? AND t.TABLE_TYPE <> 'VIEW' ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION";
 
 /// The columns of the primary keys; one parameter, the database.
-pub const KEYS_QUERY: &str = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
+const KEYS_QUERY: &str = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
     WHERE TABLE_SCHEMA = ? AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX";
 
 /// The default character set of the scripts' database.
-pub const DATABASE_CHARSET: &str = "latin1";
+const DATABASE_CHARSET: &str = "latin1";
 
 /// Follows a script from nothing.
 ///
 /// # Panics
 /// When the catalog does not understand a statement.
-pub fn follow(script: &Script, database: &str, server_version: &str) -> Catalog {
+fn follow(script: &Script, database: &str, server_version: &str) -> Catalog {
     let mut catalog = empty(database, server_version);
     for statement in script.statements {
         if let Err(error) = catalog.apply(&Session::new(database), statement) {
@@ -68,7 +106,7 @@ pub fn follow(script: &Script, database: &str, server_version: &str) -> Catalog 
 }
 
 /// A catalog that knows the database but no table.
-pub fn empty(database: &str, server_version: &str) -> Catalog {
+fn empty(database: &str, server_version: &str) -> Catalog {
     let server = Server::parse(server_version);
     let mut catalog = Catalog::new(Options { server, lower_case: false, charset: "utf8mb4".to_owned() });
     catalog.insert_database(database, DATABASE_CHARSET);
@@ -77,7 +115,7 @@ pub fn empty(database: &str, server_version: &str) -> Catalog {
 
 /// Where the catalog and the server differ; empty when they agree. `columns` and `keys` are what the two queries
 /// answer, `shown` the two columns of SHOW CREATE TABLE for every table.
-pub fn compare(
+fn compare(
     catalog: &Catalog,
     database: &str,
     server_version: &str,
@@ -141,7 +179,7 @@ fn primary_key(def: &TableDef) -> String {
 }
 
 /// Every script.
-pub const SCRIPTS: &[Script] = &[
+const SCRIPTS: &[Script] = &[
     Script {
         name: "numbers",
         servers: Servers::Both,

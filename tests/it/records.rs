@@ -4,7 +4,7 @@
 //! digit. Start at [`Capture`].
 
 use crate::world::{BINARY, LIMIT};
-use headwater_testkit::{Database, Flavor, Headwater, Redis, wait_until};
+use headwater_testkit::{Database, Flavor, Headwater, wait_until};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -18,8 +18,6 @@ pub struct Capture {
     pub database: Database,
     /// The binary.
     pub headwater: Headwater,
-    redis: Option<Redis>,
-    source: String,
 }
 
 /// One record of a topic; a tombstone has no operation.
@@ -54,60 +52,57 @@ impl Capture {
     pub fn of(flavor: Flavor, server: &[&str], tables: &str, source: &str) -> Capture {
         let database = Database::start(flavor, server).unwrap();
         let source = format!("tables: [{tables}]{source}");
-        let headwater = Headwater::new(BINARY, &config(&database, &source, "")).unwrap();
-        Capture { database, headwater, redis: None, source }
+        let headwater = Headwater::new(BINARY, &config(&database, &source)).unwrap();
+        Capture { database, headwater }
     }
 
-    /// Adds a cache that follows, as the YAML below `follow:` says.
-    pub fn with_cache(mut self, follow: &str) -> Capture {
-        let redis = Redis::start(&[]).unwrap();
-        let sinks = format!("sinks:\n  cache:\n    redis: {{ url: \"{}\" }}\n    follow:\n{follow}", redis.url());
-        self.headwater.configure(&config(&self.database, &self.source, &sinks)).unwrap();
-        self.redis = Some(redis);
-        self
+    /// Puts an instance that knows nothing in place of the one there was.
+    pub fn begin_anew(&mut self, source: &str) {
+        self.headwater = Headwater::new(BINARY, &config(&self.database, source)).unwrap();
     }
 
     /// Changes the options of the source, for the next start.
-    pub fn reconfigure(&mut self, source: &str) {
-        self.source = source.to_owned();
-        self.headwater.configure(&config(&self.database, source, "")).unwrap();
-    }
-
-    /// The cache.
-    pub fn redis(&self) -> &Redis {
-        self.redis.as_ref().unwrap()
+    pub fn reconfigure(&self, source: &str) {
+        self.headwater.configure(&config(&self.database, source)).unwrap();
     }
 
     /// Waits until everything committed so far is in the journal.
     ///
     /// # Panics
-    /// With what the source says when it has stopped.
+    /// With what the source says when it has stopped, or does not get there.
     #[track_caller]
     pub fn catch_up(&self) {
+        if let Err(error) = self.wait() {
+            panic!("{:?}: {error}", self.database.flavor());
+        }
+    }
+
+    /// As [`catch_up`](Self::catch_up), for what may fail.
+    pub fn wait(&self) -> Result<(), String> {
         let mut last = String::new();
         let done = wait_until(LIMIT, "the journal to catch up", || {
             let waited = self.headwater.run(&["wait", "--timeout", "2s"]).unwrap();
             last = waited.stderr;
-            waited.status == Some(0) || self.error().is_some_and(|error| error.0 == "failed")
+            waited.status == Some(0) || self.failure().is_some()
         });
-        if let Some((state, error)) = self.error() {
-            panic!("{:?}: the source is {state}: {error}", self.database.flavor());
+        match self.failure() {
+            Some(error) => Err(format!("the source has failed: {error}")),
+            None => done.map_err(|error| format!("{error}: {last}\n{}", self.headwater.log())),
         }
-        done.unwrap_or_else(|error| panic!("{error}: {last}\n{}", self.headwater.log()));
     }
 
-    /// The state and the error of the source, if it has one.
-    pub fn error(&self) -> Option<(String, String)> {
+    /// Why the source has stopped, if it has.
+    pub fn failure(&self) -> Option<String> {
         let source = self.status();
-        Some((source["state"].as_str()?.to_owned(), source["error"].as_str()?.to_owned()))
+        (source["state"] == "failed").then(|| source["error"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Waits until the source has stopped with an error, and answers it.
     #[track_caller]
     pub fn stopped(&self) -> String {
-        wait_until(LIMIT, "the source to stop", || self.error().is_some_and(|(state, _)| state == "failed"))
+        wait_until(LIMIT, "the source to stop", || self.failure().is_some())
             .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.status(), self.headwater.log()));
-        self.error().unwrap().1
+        self.failure().unwrap_or_default()
     }
 
     /// The source's status.
@@ -133,9 +128,9 @@ impl Capture {
     }
 }
 
-fn config(database: &Database, source: &str, sinks: &str) -> String {
+fn config(database: &Database, source: &str) -> String {
     let kind = database.flavor().scheme();
-    format!("sources:\n  {SOURCE}:\n    {kind}: {{ url: \"{}\", {source} }}\n{sinks}", database.url())
+    format!("sources:\n  {SOURCE}:\n    {kind}: {{ url: \"{}\", {source} }}\n", database.url())
 }
 
 #[derive(Deserialize)]

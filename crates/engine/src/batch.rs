@@ -11,7 +11,7 @@ use headwater_model::change::Changes;
 use headwater_model::limits::{BATCH_BYTES_MAX, BATCH_CHANGES_MAX};
 use headwater_model::sink::Event;
 use headwater_model::transaction::TransactionView;
-use headwater_model::{Result, Schema, TransactionHeader};
+use headwater_model::{Error, Result, Schema, TransactionHeader};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,6 +29,12 @@ impl Schemas {
             schemas.add(key, value)?;
         }
         Ok(schemas)
+    }
+
+    /// Whether the table of this schema is wanted; `None`: the journal has never named it.
+    #[inline]
+    fn wants(&self, id: u32) -> Option<bool> {
+        self.known.get(&id).map(|(_, wanted)| *wanted)
     }
 
     /// The schema with this id, if its table is wanted.
@@ -62,13 +68,13 @@ pub struct Collected {
     changes: usize,
     /// One past the last change collected.
     pub end: u64,
-    /// When the newest frame was written, microseconds since the epoch.
-    pub written_us: i64,
 }
 
 /// Where a transaction, or a part of a large one, lies in `bytes`.
 struct Place {
     first_sequence: u64,
+    /// When it was written, microseconds since the epoch.
+    written_us: i64,
     header: (usize, usize),
     items: (usize, usize),
 }
@@ -77,6 +83,8 @@ impl Collected {
     /// Forgets everything; the next batch begins at `from`.
     pub fn clear(&mut self, from: u64) {
         self.bytes.clear();
+        // A part of a large transaction is much larger than a batch; with many followers that would add up.
+        self.bytes.shrink_to(2 * BATCH_BYTES_MAX);
         self.transactions.clear();
         self.changes = 0;
         self.end = from;
@@ -89,11 +97,10 @@ impl Collected {
                 None => break,
                 Some(Item::Frame(frame)) => self.add_frame(&frame, schemas)?,
                 Some(Item::Part(part)) => {
-                    if part.index == 0 {
-                        schemas.add_from(&part.frame)?;
-                    }
-                    self.written_us = part.frame.time_us as i64;
-                    self.add(part.first_sequence, part.changes, part.header, part.body);
+                    // Not only at the first part: a reader may begin at a later one.
+                    schemas.add_from(&part.frame)?;
+                    let written_us = part.frame.time_us as i64;
+                    self.add(part.first_sequence, part.changes, written_us, part.header, part.body);
                 }
             }
         }
@@ -102,26 +109,32 @@ impl Collected {
 
     fn add_frame(&mut self, frame: &Frame<'_>, schemas: &mut Schemas) -> Result<()> {
         schemas.add_from(frame)?;
-        self.written_us = frame.time_us as i64;
+        let written_us = frame.time_us as i64;
         for transaction in frame.transactions() {
             // A frame may begin before the sequence that the reader was opened at.
             let past = transaction.first_sequence + u64::from(transaction.changes) <= self.end;
             if transaction.changes > 0 && !past {
-                self.add(transaction.first_sequence, transaction.changes, transaction.body, &[]);
+                self.add(transaction.first_sequence, transaction.changes, written_us, transaction.body, &[]);
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, first_sequence: u64, changes: u32, header: &[u8], items: &[u8]) {
+    fn add(&mut self, first_sequence: u64, changes: u32, written_us: i64, header: &[u8], items: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(header);
         let middle = self.bytes.len();
         self.bytes.extend_from_slice(items);
         let end = self.bytes.len();
-        self.transactions.push(Place { first_sequence, header: (start, middle), items: (middle, end) });
+        self.transactions.push(Place { first_sequence, written_us, header: (start, middle), items: (middle, end) });
         self.changes += changes as usize;
         self.end = self.end.max(first_sequence + u64::from(changes));
+    }
+
+    /// When the change with this sequence was written, microseconds since the epoch.
+    pub fn written_us(&self, sequence: u64) -> i64 {
+        let after = self.transactions.partition_point(|place| place.first_sequence <= sequence);
+        after.checked_sub(1).map_or(0, |at| self.transactions[at].written_us)
     }
 
     /// The headers, which the events will borrow.
@@ -160,8 +173,20 @@ fn collect<'a>(
     let mut sequence = first_sequence;
     loop {
         let mut skipped = 0;
-        let next = changes.next_wanted(&mut skipped, |schema| schemas.wanted(schema).is_some()).map_err(damaged)?;
+        let mut unknown = None;
+        let is_wanted = |schema| {
+            schemas.wants(schema).unwrap_or_else(|| {
+                unknown = Some(schema);
+                false
+            })
+        };
+        let next = changes.next_wanted(&mut skipped, is_wanted).map_err(damaged)?;
         sequence += skipped;
+        if let Some(schema) = unknown {
+            return Err(Error::stop(format!("a change before sequence {sequence} refers to schema {schema}"))
+                .detail("The journal has never named it.")
+                .hint("This is a defect; please report it with the output of `headwater journal verify`."));
+        }
         let Some(change) = next else { return Ok(()) };
         if let Some(schema) = schemas.wanted(change.schema).filter(|_| sequence >= from) {
             events.push(Event { sequence, change, schema, header });

@@ -7,12 +7,12 @@
 use crate::intake::journal_error;
 use crate::stages::now_us;
 use headwater_journal::{Entry, From, Item, Journal, Options, Writer};
-use headwater_model::change::{Change, Changes};
+use headwater_model::change::{Change, Changes, Op};
 use headwater_model::limits;
 use headwater_model::sink::Event;
 use headwater_model::{Error, Result, Schema, TransactionBuilder, TransactionHeader};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,11 +50,12 @@ enum Record {
 
 /// A follower's dead letters.
 pub struct DeadLetters {
-    writer: Writer,
+    /// `None` once it was closed.
+    writer: Option<Writer>,
     journal: Journal,
     open: BTreeMap<u64, Waiting>,
-    /// Rows that have letters: how many.
-    parked: HashMap<(String, Vec<u8>), usize>,
+    /// Rows that have letters, and which.
+    parked: HashMap<(String, Vec<u8>), BTreeSet<u64>>,
 }
 
 /// A letter that waits.
@@ -71,7 +72,7 @@ impl DeadLetters {
         let options = Options { segment_bytes: LETTERS_SEGMENT_BYTES, ..Options::default() };
         let opened = headwater_journal::open(folder, options).map_err(journal_error)?;
         let mut letters = DeadLetters {
-            writer: opened.writer,
+            writer: Some(opened.writer),
             journal: opened.journal,
             open: BTreeMap::new(),
             parked: HashMap::new(),
@@ -102,10 +103,38 @@ impl DeadLetters {
             return false;
         }
         let table = event.schema.full_name();
-        row_keys(&event.change, event.schema)
-            .into_iter()
-            .filter(|key| !key.is_empty())
-            .any(|key| self.parked.contains_key(&(table.clone(), key)))
+        let mut keys = row_keys(&event.change, event.schema).into_iter().filter(|key| !key.is_empty());
+        let is_earlier = |letters: &BTreeSet<u64>| letters.first().is_some_and(|first| *first < event.sequence);
+        keys.any(|key| self.parked.get(&(table.clone(), key)).is_some_and(is_earlier))
+    }
+
+    /// Whether the event is to be left out of what the target is given: because it waits here already, or because it has
+    /// to wait behind an earlier change of its row, and is kept now. A truncate ends what waits of its table, which it
+    /// would have removed.
+    pub fn park(&mut self, event: &Event<'_>) -> Result<bool> {
+        if self.holds(event.sequence) {
+            return Ok(true);
+        }
+        if event.change.op == Op::Truncate {
+            self.end_truncated(event)?;
+            return Ok(false);
+        }
+        let is_parked = self.is_parked(event);
+        if is_parked {
+            self.keep(event, "an earlier change of this row waits here")?;
+        }
+        Ok(is_parked)
+    }
+
+    fn end_truncated(&mut self, event: &Event<'_>) -> Result<()> {
+        let table = event.schema.full_name();
+        let of_table = self.open.range(..event.sequence).filter(|(_, waiting)| waiting.table == table);
+        let ended: Vec<u64> = of_table.map(|(sequence, _)| *sequence).collect();
+        if !ended.is_empty() {
+            tracing::warn!(%table, count = ended.len(), "the table was truncated; its dead letters are ended");
+            self.end(&ended)?;
+        }
+        Ok(())
     }
 
     /// Keeps a row; durable when this returns. Keeping one twice does nothing.
@@ -143,6 +172,11 @@ impl DeadLetters {
         Ok(held.len())
     }
 
+    /// Lets the folder go. Nothing can be kept or ended afterwards.
+    pub fn close(&mut self) -> Result<()> {
+        self.writer.take().map_or(Ok(()), |writer| writer.close().map_err(journal_error))
+    }
+
     /// The sequences that wait, in order.
     pub fn sequences(&self) -> Vec<u64> {
         self.open.keys().copied().collect()
@@ -168,8 +202,9 @@ impl DeadLetters {
     fn write(&mut self, record: &Record) -> Result<u64> {
         let body = serde_json::to_vec(record).map_err(|error| Error::stop("a dead letter").source(error))?;
         let entry = Entry { changes: 1, body: &[&body], ..Entry::default() };
-        let place = self.writer.append(&entry).map_err(journal_error)?;
-        self.writer.sync().map_err(journal_error)?;
+        let writer = self.writer.as_mut().ok_or_else(|| Error::reconnect("the sink was stopped"))?;
+        let place = writer.append(&entry).map_err(journal_error)?;
+        writer.sync().map_err(journal_error)?;
         Ok(place)
     }
 
@@ -189,7 +224,7 @@ impl DeadLetters {
     fn remember(&mut self, place: u64, letter: &Letter) -> Result<()> {
         let keys = row_keys(&letter.change()?, &letter.schema);
         for key in keys.iter().filter(|key| !key.is_empty()) {
-            *self.parked.entry((letter.table.clone(), key.clone())).or_default() += 1;
+            self.parked.entry((letter.table.clone(), key.clone())).or_default().insert(letter.sequence);
         }
         self.open.insert(letter.sequence, Waiting { place, table: letter.table.clone(), keys });
         Ok(())
@@ -199,9 +234,9 @@ impl DeadLetters {
         let Some(waiting) = self.open.remove(&sequence) else { return };
         for key in waiting.keys.into_iter().filter(|key| !key.is_empty()) {
             let row = (waiting.table.clone(), key);
-            if let Some(count) = self.parked.get_mut(&row) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(letters) = self.parked.get_mut(&row) {
+                letters.remove(&sequence);
+                if letters.is_empty() {
                     self.parked.remove(&row);
                 }
             }

@@ -3,50 +3,59 @@
 //! Invariant: when [`Engine::stop`] returns, every thread has ended and every journal is on disk.
 
 use crate::dead_letters::Letter;
-use crate::follower::{Command, FollowerThread};
+use crate::follower::FollowerThread;
 use crate::options::{EngineOptions, SinkSpec, SourceSpec};
 use crate::retention;
 use crate::source::SourceThread;
 use crate::status::{SinkStatus, SourceStatus, Status};
-use crate::stop::Stop;
-use headwater_model::{Error, Result};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use crate::stop::{Joined, Stop, join_until};
+use headwater_model::{Error, Kind, Result};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long followers may take to apply what is left when the engine stops.
-const DRAIN: Duration = Duration::from_secs(3);
-/// How long a command to a follower may take before the asker is told that it goes on.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long sources may take to end their reading when the engine stops.
+const SOURCES_END: Duration = Duration::from_millis(1_500);
+/// How long followers may take to apply what is left, counted from the same moment.
+const DRAIN: Duration = Duration::from_millis(3_500);
+/// And when threads that still wait for their servers are left behind.
+const ALL_END: Duration = Duration::from_millis(4_500);
+/// How long a replay may take before the asker is told that it goes on.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long to wait before a database that is away is asked again where its log ends.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a timeout that never ends is taken for.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Everything that runs.
 pub struct Engine {
     sources: Vec<Arc<SourceThread>>,
     followers: Vec<Arc<FollowerThread>>,
-    housekeeping: Option<JoinHandle<()>>,
+    housekeeping: Mutex<Option<JoinHandle<()>>>,
     stop: Stop,
 }
 
 impl Engine {
     /// Starts every source and every sink. Servers that are away are no error: their threads try again.
     pub fn start(options: &EngineOptions, sources: &[SourceSpec], sinks: &[SinkSpec]) -> Result<Engine> {
-        let mut engine = Engine { sources: Vec::new(), followers: Vec::new(), housekeeping: None, stop: Stop::default() };
+        let (mut of_sources, mut followers): (Vec<Arc<SourceThread>>, _) = (Vec::new(), Vec::new());
         for spec in sources {
-            engine.sources.push(Arc::new(SourceThread::start(spec, options)?));
+            let count = sinks.iter().filter(|sink| sink.source == spec.name).count();
+            of_sources.push(Arc::new(SourceThread::start(spec, options, count)?));
         }
+        let stop = Stop::default();
+        let mut engine = Engine { sources: of_sources, followers: Vec::new(), housekeeping: Mutex::default(), stop };
         for spec in sinks {
-            let source = engine.source(&spec.source)?;
-            let follower = FollowerThread::start(spec, options, source.journal.clone(), source.shared.clone())?;
-            engine.followers.push(Arc::new(follower));
+            followers.push(Arc::new(FollowerThread::start(spec, options, engine.source(&spec.source)?)?));
         }
-        let (sources, followers) = (engine.sources.clone(), engine.followers.clone());
-        let (stop, laggard) = (engine.stop.clone(), options.laggard);
+        engine.followers.clone_from(&followers);
+        let (sources, stop, options) = (engine.sources.clone(), engine.stop.clone(), options.clone());
         let thread = std::thread::Builder::new()
             .name("housekeeping".into())
-            .spawn(move || retention::run(&sources, &followers, laggard, &stop))
+            .spawn(move || retention::run(&sources, &followers, &options, &stop))
             .map_err(|error| Error::stop("no thread for housekeeping").source(error))?;
-        engine.housekeeping = Some(thread);
+        engine.housekeeping = Mutex::new(Some(thread));
         Ok(engine)
     }
 
@@ -64,11 +73,13 @@ impl Engine {
             && status.sinks.iter().all(|sink| matches!(sink.state.as_str(), "following" | "paused"))
     }
 
-    /// Returns once every follower has applied all that was committed in the sources when this was called.
+    /// Returns once every follower has applied all that was committed in the sources when this was called. A follower
+    /// whose tables did not change has applied it too. Ends early, with an error, when the engine stops.
     pub fn wait(&self, timeout: Duration) -> Result<()> {
-        let deadline = Instant::now() + timeout;
-        for source in &self.sources {
-            let end = source.probe.end()?;
+        let deadline = Instant::now().checked_add(timeout).unwrap_or_else(|| Instant::now() + FOREVER);
+        // All are asked before any is waited for: what is committed later is not waited for.
+        let ends = self.sources.iter().map(|source| self.end_of(source, deadline)).collect::<Result<Vec<_>>>()?;
+        for (source, end) in self.sources.iter().zip(ends) {
             let name = &source.shared.name;
             let arrived = || {
                 let position = source.journal.durable_position();
@@ -78,16 +89,30 @@ impl Engine {
             if !self.stop.wait_until(deadline, arrived) {
                 return Err(late(&format!("source {name}"), timeout).detail(self.describe(name)));
             }
-            let sequence = source.journal.written_sequence();
+            let sequence = source.journal.durable_sequence();
             for follower in self.followers.iter().filter(|follower| follower.shared.source == *name) {
-                let applied = || follower.shared.applied.load(Ordering::Acquire) >= sequence;
-                if !self.stop.wait_until(deadline, applied) {
+                if !self.stop.wait_until(deadline, || follower.shared.applied() >= sequence) {
                     let name = &follower.shared.name;
                     return Err(late(&format!("sink {name}"), timeout).detail(self.describe(name)));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Where a source's log ends now; asked again while its database is away.
+    fn end_of(&self, source: &SourceThread, deadline: Instant) -> Result<Vec<u8>> {
+        loop {
+            let error = match source.probe.end() {
+                Ok(end) => return Ok(end),
+                Err(error) => error,
+            };
+            let is_away = matches!(error.kind(), Kind::Reconnect | Kind::RetryAfter(_));
+            if !is_away || self.stop.is_stopped() || Instant::now() + ASK_AGAIN >= deadline {
+                return Err(error);
+            }
+            self.stop.pause(ASK_AGAIN);
+        }
     }
 
     /// Asks a source for a snapshot of the tables that match `tables`, or of all.
@@ -101,9 +126,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Empties a sink's target and fills it anew.
+    /// Has a sink's target emptied and filled anew, as soon as it can be reached. The status says how far that has come,
+    /// and [`Self::wait`] waits for it.
     pub fn rebuild(&self, sink: &str) -> Result<()> {
-        self.follower(sink)?.command(Command::Rebuild, COMMAND_TIMEOUT).map(drop)
+        self.follower(sink)?.rebuild();
+        Ok(())
     }
 
     /// The rows that wait in a sink's dead-letter topic, oldest first, at most `limit`.
@@ -115,7 +142,7 @@ impl Engine {
 
     /// Applies dead letters again: these, or all when there is none. Answers how many were applied.
     pub fn replay(&self, sink: &str, sequences: Vec<u64>) -> Result<usize> {
-        self.follower(sink)?.command(Command::Replay(sequences), COMMAND_TIMEOUT)
+        self.follower(sink)?.replay(sequences, REPLAY_TIMEOUT)
     }
 
     /// Forgets dead letters: these, or all when there is none. Answers how many there were.
@@ -128,27 +155,38 @@ impl Engine {
         Ok(dropped)
     }
 
-    /// Stops sources, lets sinks apply what was read, and makes everything durable.
-    pub fn stop(mut self) -> Result<()> {
+    /// Stops sources, lets sinks apply what was read, and makes everything durable. Takes less than five seconds: threads
+    /// that wait for a server which does not answer are left behind, and find the engine stopped when it does. A second
+    /// call does nothing.
+    pub fn stop(&self) -> Result<()> {
+        let began = Instant::now();
+        // Whoever waits is sent home first, and retention ends.
+        self.stop.stop();
         self.sources.iter().for_each(|source| source.signal());
-        let deadline = Instant::now() + DRAIN;
+        // Journals outlive their writers, so that followers can still read what sources wrote last.
+        let ended: Vec<Result<()>> = self.sources.iter().map(|source| source.join(began + SOURCES_END)).collect();
+        self.drain(began + DRAIN);
+        self.followers.iter().for_each(|follower| follower.signal());
+        self.followers.iter().for_each(|follower| follower.join(began + ALL_END));
+        let closed: Vec<Result<()>> = self.followers.iter().map(|follower| follower.shared.letters().close()).collect();
+        let mut housekeeping = self.housekeeping.lock().unwrap_or_else(PoisonError::into_inner);
+        match join_until(&mut housekeeping, began + ALL_END) {
+            Joined::Late => tracing::warn!("housekeeping did not end in time"),
+            _ => self.sources.iter().for_each(|source| source.rows.close()),
+        }
+        ended.into_iter().chain(closed).collect()
+    }
+
+    /// Waits until every follower that can has applied what is in the journals.
+    fn drain(&self, deadline: Instant) {
         for follower in &self.followers {
             let Ok(source) = self.source(&follower.shared.source) else { continue };
-            let applied = || {
-                let behind = follower.shared.applied.load(Ordering::Acquire) < source.journal.visible_sequence();
-                !(behind && follower.shared.status().state == "following")
+            let is_done = || {
+                let is_behind = follower.shared.applied() < source.journal.visible_sequence();
+                !(is_behind && follower.shared.status().state == "following")
             };
-            self.stop.wait_until(deadline, applied);
+            Stop::default().wait_until(deadline, is_done);
         }
-        self.followers.iter().for_each(|follower| follower.signal());
-        self.followers.iter().for_each(|follower| follower.join());
-        self.stop.stop();
-        if let Some(thread) = self.housekeeping.take() {
-            drop(thread.join());
-        }
-        self.followers.clear();
-        let sources = std::mem::take(&mut self.sources);
-        sources.into_iter().filter_map(Arc::into_inner).map(SourceThread::join).collect::<Result<Vec<()>>>().map(drop)
     }
 
     fn source(&self, name: &str) -> Result<&Arc<SourceThread>> {
@@ -174,7 +212,7 @@ impl Engine {
 
     fn sink_status(&self, follower: &FollowerThread) -> SinkStatus {
         let mut status = follower.shared.status().clone();
-        status.sequence = follower.shared.applied.load(Ordering::Acquire);
+        status.sequence = follower.shared.applied();
         status.stages = follower.shared.passages.stages();
         let Ok(source) = self.source(&follower.shared.source) else { return status };
         let end = source.journal.written_sequence();
@@ -190,13 +228,17 @@ impl Engine {
 
 fn source_status(source: &SourceThread) -> SourceStatus {
     let journal = &source.journal;
+    let mut status = source.shared.status().clone();
+    if let Some(why) = source.shared.held_by() {
+        (status.state, status.error) = ("held".to_owned(), Some(why));
+    }
     SourceStatus {
         journal: journal.id().to_string(),
         sequence: journal.written_sequence(),
         durable_sequence: journal.durable_sequence(),
         first_sequence: journal.first_sequence(),
         journal_bytes: journal.bytes(),
-        ..source.shared.status().clone()
+        ..status
     }
 }
 

@@ -3,14 +3,15 @@
 //! Invariant: a transaction, the position after it and the state that changes with it are one entry of the journal, so
 //! that a restart finds all of them or none.
 
+use crate::held::Held;
 use crate::projection::{Projection, SCHEMA_PREFIX};
+use crate::rows::Rows;
 use crate::source::Shared;
 use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
 use headwater_model::change::{Change, Changes};
-use headwater_model::source::{Committed, Intake, SidePart, SourceReport, StateUpdate};
+use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
 use headwater_model::{Error, Result, Schema, TransactionBuilder, TransactionView};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often a held source looks whether it may go on.
@@ -20,12 +21,16 @@ const STATE_PREFIX: &str = "state/";
 /// How long to wait before a full disk is tried again.
 const FULL_DISK_RETRY: Duration = Duration::from_secs(1);
 
+/// A head's key and its new value; `None` removes it.
+type OwnedHead = (Vec<u8>, Option<Vec<u8>>);
+
 /// A source's journal.
 pub struct JournalIntake {
     writer: Writer,
     journal: Journal,
     projection: Projection,
     shared: Arc<Shared>,
+    rows: Arc<Rows>,
     /// After the last appended transaction, durable or not.
     position: Option<Vec<u8>>,
     next_schema: u32,
@@ -33,10 +38,10 @@ pub struct JournalIntake {
 
 impl JournalIntake {
     /// Over an opened journal, whose last position was `position`.
-    pub fn new(writer: Writer, position: Option<Vec<u8>>, shared: Arc<Shared>) -> Result<Self> {
+    pub fn new(writer: Writer, position: Option<Vec<u8>>, shared: Arc<Shared>, rows: Arc<Rows>) -> Result<Self> {
         let journal = writer.journal();
         let projection = Projection::new(&shared.name);
-        let mut intake = JournalIntake { writer, journal, projection, shared, position, next_schema: 1 };
+        let mut intake = JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1 };
         for schema in intake.read_schemas()? {
             intake.next_schema = intake.next_schema.max(schema.id + 1);
             intake.projection.add(&schema, &mut intake.writer).map_err(journal_error)?;
@@ -54,7 +59,7 @@ impl JournalIntake {
         heads.range(SCHEMA_PREFIX.as_bytes()).map(|(key, value)| schema_of(key, value)).collect()
     }
 
-    fn heads(&mut self, transaction: &Committed<'_>) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    fn heads(&mut self, transaction: &Committed<'_>) -> Result<Vec<OwnedHead>> {
         let mut heads = Vec::with_capacity(transaction.schemas.len() + transaction.state.len());
         for schema in transaction.schemas {
             self.projection.add(schema, &mut self.writer).map_err(journal_error)?;
@@ -81,7 +86,7 @@ impl JournalIntake {
 
     /// Waits while a follower holds back more of the journal than the limit allows.
     fn wait_while_held(&self) -> Result<()> {
-        while self.shared.held.load(Ordering::Acquire) {
+        while self.shared.is_held() {
             if self.shared.stop.is_stopped() {
                 return Err(Error::reconnect("the source was held by a slow follower when it was stopped"));
             }
@@ -178,6 +183,7 @@ impl Intake for JournalIntake {
     }
 
     fn append_side(&mut self, id: &str, transaction: &Committed<'_>) -> Result<()> {
+        self.wait_while_held()?;
         if !transaction.changes.is_empty() {
             self.spill(&SidePart { id }, transaction.changes)?;
         }
@@ -216,7 +222,7 @@ impl Intake for JournalIntake {
     }
 
     fn accepts_derived(&self) -> bool {
-        self.shared.followers_ahead.load(Ordering::Acquire) == 0
+        self.shared.accepts_derived()
     }
 
     fn next_sequence(&self) -> u64 {
@@ -240,8 +246,10 @@ impl Intake for JournalIntake {
     }
 
     // PLACEHOLDER so that the tree builds for everyone until the store is wired in: replace.
-    fn rows(&mut self, table: &str, _generation: u64) -> Result<Box<dyn headwater_model::source::HeldRows>> {
-        Err(Error::stop(format!("the rows of {table} cannot be compared yet")))
+    fn rows(&mut self, table: &str, generation: u64) -> Result<Box<dyn HeldRows>> {
+        self.flush()?;
+        let view = self.rows.view(&self.shared.stop)?;
+        Ok(Box::new(Held::new(view, table, generation)?))
     }
 
     fn snapshot_request(&mut self) -> Option<Vec<String>> {

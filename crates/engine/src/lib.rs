@@ -7,11 +7,16 @@
 mod batch;
 mod dead_letters;
 mod engine;
+mod filling;
 mod follower;
+mod held;
 mod intake;
 mod options;
 mod projection;
+mod replay;
 mod retention;
+mod rows;
+mod session;
 mod source;
 mod stages;
 mod status;

@@ -4,8 +4,9 @@
 
 use crate::intake::{JournalIntake, journal_error};
 use crate::options::{EngineOptions, SourceSpec};
+use crate::rows::Rows;
 use crate::status::SourceStatus;
-use crate::stop::{BackOff, Stop};
+use crate::stop::{BackOff, Joined, Stop, join_until};
 use headwater_journal::Journal;
 use headwater_model::source::{Intake, Probe, SourceReport};
 use headwater_model::{Error, Kind, Result};
@@ -13,7 +14,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+/// How long derived transactions wait for followers whose targets have not said yet where they stand: after a power
+/// failure one may be ahead. A target that is away must not hold up a snapshot for longer.
+const UNKNOWN_MAX: Duration = Duration::from_secs(10);
 /// Snapshots that may wait at once.
 const SNAPSHOT_REQUESTS_MAX: usize = 64;
 
@@ -25,20 +30,27 @@ pub struct Shared {
     pub stop: Stop,
     /// Followers whose targets are ahead of the journal, after a power failure.
     pub followers_ahead: AtomicUsize,
+    /// Followers whose targets have not said yet where they stand.
+    pub followers_unknown: AtomicUsize,
+    started: Instant,
     /// A follower holds back too much: nothing is appended until it has caught up.
-    pub held: AtomicBool,
+    held: AtomicBool,
+    held_by: Mutex<Option<String>>,
     status: Mutex<SourceStatus>,
     requests: Mutex<VecDeque<Vec<String>>>,
 }
 
 impl Shared {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, followers: usize) -> Self {
         let status = SourceStatus { name: name.to_owned(), state: "starting".into(), ..Default::default() };
         Shared {
             name: name.to_owned(),
             stop: Stop::default(),
             followers_ahead: AtomicUsize::new(0),
+            followers_unknown: AtomicUsize::new(followers),
+            started: Instant::now(),
             held: AtomicBool::new(false),
+            held_by: Mutex::default(),
             status: Mutex::new(status),
             requests: Mutex::default(),
         }
@@ -47,6 +59,31 @@ impl Shared {
     /// The status, to be read or changed.
     pub fn status(&self) -> MutexGuard<'_, SourceStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether transactions that are not a function of the log may be appended.
+    pub fn accepts_derived(&self) -> bool {
+        let is_known = || self.followers_unknown.load(Ordering::Acquire) == 0 || self.started.elapsed() >= UNKNOWN_MAX;
+        self.followers_ahead.load(Ordering::Acquire) == 0 && is_known()
+    }
+
+    /// Whether nothing may be appended now.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Why nothing may be appended now.
+    pub fn held_by(&self) -> Option<String> {
+        self.held_by.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets nothing be appended, for a reason, or lets the source go on. Answers whether that is news.
+    pub fn hold(&self, why: Option<String>) -> bool {
+        let holds = why.is_some();
+        *self.held_by.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        let is_news = self.held.swap(holds, Ordering::AcqRel) != holds;
+        self.stop.ring();
+        is_news
     }
 
     /// Something went wrong.
@@ -95,25 +132,29 @@ pub struct SourceThread {
     pub shared: Arc<Shared>,
     /// Its journal.
     pub journal: Journal,
+    /// The latest row per key of its tables.
+    pub rows: Arc<Rows>,
     /// Asks its database where the log ends.
     pub probe: Arc<dyn Probe>,
     stopper: Box<dyn Fn() + Send + Sync>,
-    thread: Option<JoinHandle<Result<()>>>,
+    thread: Mutex<Option<JoinHandle<Result<()>>>>,
 }
 
 impl SourceThread {
-    /// Opens the journal and starts the thread. A journal that cannot be opened is an error here, not later.
-    pub fn start(spec: &SourceSpec, options: &EngineOptions) -> Result<Self> {
+    /// Opens the journal and starts the thread. A journal that cannot be opened is an error here, not later. `followers`
+    /// is how many will follow it.
+    pub fn start(spec: &SourceSpec, options: &EngineOptions, followers: usize) -> Result<Self> {
         let folder = options.data_dir.join("journal").join(&spec.name);
         let opened = headwater_journal::open(&folder, options.journal.clone()).map_err(journal_error)?;
-        let shared = Arc::new(Shared::new(&spec.name));
+        let shared = Arc::new(Shared::new(&spec.name, followers));
         if let Some(cut) = &opened.recovered.truncated {
             tracing::warn!(source = %spec.name, ?cut, "a torn tail was cut off the journal; the log is read again from there");
         }
         let journal = opened.journal;
+        let rows = Arc::new(Rows::new(&spec.name, options.data_dir.join("store").join(&spec.name), journal.clone()));
         let mut source = (spec.build)()?;
         let (probe, stopper) = (source.probe(), source.stopper());
-        let mut intake = JournalIntake::new(opened.writer, opened.recovered.position, shared.clone())?;
+        let mut intake = JournalIntake::new(opened.writer, opened.recovered.position, shared.clone(), rows.clone())?;
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name(format!("source-{}", spec.name))
@@ -122,7 +163,7 @@ impl SourceThread {
                 intake.close()
             })
             .map_err(|error| Error::stop(format!("no thread for source {}", spec.name)).source(error))?;
-        Ok(SourceThread { shared, journal, probe, stopper, thread: Some(thread) })
+        Ok(SourceThread { shared, journal, rows, probe, stopper, thread: Mutex::new(Some(thread)) })
     }
 
     /// Tells the thread to end.
@@ -131,13 +172,19 @@ impl SourceThread {
         (self.stopper)();
     }
 
-    /// Waits for the thread, which makes everything durable before it ends.
-    pub fn join(mut self) -> Result<()> {
-        match self.thread.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(Error::stop(format!("the thread of source {} panicked", self.shared.name))
+    /// Waits for the thread, which makes everything durable before it ends. One that is still waiting for its database at
+    /// the deadline is left behind: what it appended is written, and as safe as after a kill.
+    pub fn join(&self, deadline: Instant) -> Result<()> {
+        let name = &self.shared.name;
+        let mut slot = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        match join_until(&mut slot, deadline) {
+            Joined::Already => Ok(()),
+            Joined::Ended(result) => result,
+            Joined::Panicked => Err(Error::stop(format!("the thread of source {name} panicked"))
                 .hint("This is a defect; please report it with the log.")),
+            Joined::Late => Err(Error::stop(format!("source {name} did not end in time"))
+                .detail("Its database does not answer.")
+                .hint("Nothing is lost: the next start resumes where the journal stands.")),
         }
     }
 }
@@ -170,8 +217,8 @@ fn run(source: &mut dyn headwater_model::source::Source, intake: &mut JournalInt
         shared.fail("waiting", &error.to_string());
         shared.stop.pause(wait);
     }
-    if shared.status().error.is_none() {
-        shared.status().state = "stopped".into();
+    let mut status = shared.status();
+    if status.error.is_none() {
+        status.state = "stopped".into();
     }
-    shared.held.store(false, Ordering::Release);
 }

@@ -18,7 +18,8 @@ pub struct Status {
 pub struct SourceStatus {
     /// Its name.
     pub name: String,
-    /// starting, connecting, snapshotting, streaming, waiting (to try again), full (no room on disk), stopped, failed.
+    /// starting, connecting, snapshotting, streaming, held (by a follower that is too far behind), waiting (to try
+    /// again), full (no room on disk), stopped, failed.
     pub state: String,
     /// The server and its version.
     pub server: String,
@@ -53,7 +54,8 @@ pub struct SinkStatus {
     pub name: String,
     /// The source that it follows.
     pub source: String,
-    /// starting, following, paused, waiting (to try again), ahead (until the log is read again), failed, dropped.
+    /// starting, filling (from the rows that the journal stands for), rebuilding (being emptied), following, paused,
+    /// waiting (to try again), ahead (until the log is read again), failed, dropped, stopped.
     pub state: String,
     /// The server and its version.
     pub server: String,
@@ -67,6 +69,9 @@ pub struct SinkStatus {
     pub lag_ms: u64,
     /// Changes a second, over the last seconds.
     pub rate_changes_per_s: f64,
+    /// While it is filled: rows handed over so far, and all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filled_rows: Option<(u64, u64)>,
     /// Rows in the dead-letter topic.
     pub dead_letters: u64,
     /// Times of the recent changes by stage.

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A signal shared by a thread and those who may end it.
@@ -55,6 +56,27 @@ impl Stop {
             self.pause(POLL.min(deadline.saturating_duration_since(Instant::now())));
         }
     }
+}
+
+/// How a thread ended.
+pub enum Joined<T> {
+    /// It had been joined before.
+    Already,
+    /// With this.
+    Ended(T),
+    /// By a panic.
+    Panicked,
+    /// Not before the deadline; it is left behind.
+    Late,
+}
+
+/// Waits for a thread, but not beyond the deadline.
+pub fn join_until<T>(slot: &mut Option<JoinHandle<T>>, deadline: Instant) -> Joined<T> {
+    let Some(thread) = slot.take() else { return Joined::Already };
+    if !Stop::default().wait_until(deadline, || thread.is_finished()) {
+        return Joined::Late;
+    }
+    thread.join().map_or(Joined::Panicked, Joined::Ended)
 }
 
 /// How often a condition without a bell of its own is looked at.

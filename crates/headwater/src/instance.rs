@@ -1,7 +1,7 @@
 //! The running instance: the engine, started from a configuration.
 //!
-//! Invariant: a call that waits holds the engine for no longer than [`SLICE_MAX`], so that it never keeps
-//! [`Instance::stop`] from stopping. Start at [`Instance::start`].
+//! Invariant: [`Instance::stop`] never waits for a call: those that wait are sent home by the engine. Start at
+//! [`Instance::start`].
 
 use crate::config::{Compression, Config, Delivery, From, OnLimit, Settings, Sink, Source};
 use crate::control::{Control, DeadLetter, Refusal, RefusalKind, Status};
@@ -9,22 +9,16 @@ use headwater_engine::{Engine, EngineOptions, FromWhere, Laggard, SinkSpec, Sour
 use headwater_journal::{Options, Retention};
 use headwater_model::{Error, Kind, Schema};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// The longest that one call may hold the engine.
-const SLICE_MAX: Duration = Duration::from_secs(1);
-/// How long to wait before a database that is away is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Level at which `zstd` is cheap enough for a stream.
 const ZSTD_LEVEL: i32 = 1;
-/// How long calls that are still in flight may take at the stop.
-const CALLS_END_MAX: Duration = Duration::from_millis(1_500);
-
 /// An engine that runs.
 pub struct Instance {
-    /// `None` once it was stopped.
-    engine: Mutex<Option<Arc<Engine>>>,
+    engine: Engine,
+    stopping: AtomicBool,
 }
 
 impl Instance {
@@ -33,30 +27,20 @@ impl Instance {
         let sources: Vec<SourceSpec> = config.sources.iter().map(source_spec).collect();
         let sinks: Vec<SinkSpec> = config.sinks.iter().map(sink_spec).collect();
         let engine = Engine::start(&options(&config.settings), &sources, &sinks)?;
-        Ok(Instance { engine: Mutex::new(Some(Arc::new(engine))) })
+        Ok(Instance { engine, stopping: AtomicBool::new(false) })
     }
 
     /// Drains, checkpoints and ends everything. A second call does nothing.
     pub fn stop(&self) -> Result<(), Error> {
-        let taken = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut shared) = taken else { return Ok(()) };
-        let deadline = Instant::now() + CALLS_END_MAX;
-        loop {
-            match Arc::try_unwrap(shared) {
-                Ok(engine) => return engine.stop(),
-                Err(_) if Instant::now() >= deadline => {
-                    return Err(Error::stop("a call into the engine did not end, so that nothing was drained")
-                        .hint("Nothing is lost: the next start resumes where the journal and the targets stand."));
-                }
-                Err(still) => shared = still,
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.stopping.store(true, Ordering::Release);
+        self.engine.stop()
     }
 
-    fn engine(&self) -> Result<Arc<Engine>, Refusal> {
-        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        engine.ok_or_else(|| Refusal::new(RefusalKind::Conflict, "the instance is stopping", "Start it again."))
+    fn engine(&self) -> Result<&Engine, Refusal> {
+        match self.stopping.load(Ordering::Acquire) {
+            false => Ok(&self.engine),
+            true => Err(Refusal::new(RefusalKind::Conflict, "the instance is stopping", "Start it again.")),
+        }
     }
 }
 
@@ -83,18 +67,10 @@ impl Control for Instance {
     }
 
     fn wait(&self, limit: Duration) -> Result<(), Refusal> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Err(error) = self.engine()?.wait(left.min(SLICE_MAX)) else { return Ok(()) };
-            let late = left <= SLICE_MAX;
-            match error.kind() {
-                Kind::RetryAfter(_) if !late => {}
-                Kind::Reconnect if left > ASK_AGAIN => std::thread::sleep(ASK_AGAIN),
-                Kind::RetryAfter(_) | Kind::Reconnect => return Err(refusal(RefusalKind::TimedOut, &error)),
-                _ => return Err(failed(error)),
-            }
-        }
+        self.engine()?.wait(limit).map_err(|error| match error.kind() {
+            Kind::RetryAfter(_) | Kind::Reconnect => refusal(RefusalKind::TimedOut, &error),
+            _ => failed(error),
+        })
     }
 
     fn pause(&self, sink: &str) -> Result<(), Refusal> {

@@ -32,6 +32,9 @@ fn schema(id: u32) -> Schema {
     Schema { id, database: "shop".into(), table: table.into(), columns, key: key.to_vec() }
 }
 
+/// Rows, and how often each is there.
+type Counted = Vec<(Ints, u64)>;
+
 /// Rows as integers; the second may stand for a long text.
 type Ints = Vec<i64>;
 
@@ -90,8 +93,8 @@ fn open(dir: &Path) -> RowStore {
     store
 }
 
-fn rows(store: &RowStore, table: &str) -> Vec<(Ints, u64)> {
-    let mut rows: Vec<(Ints, u64)> =
+fn rows(store: &RowStore, table: &str) -> Counted {
+    let mut rows: Counted =
         store.view().rows(table).map(|row| row.unwrap().1).map(|row| (decode(&row.row), row.count)).collect();
     rows.sort();
     rows
@@ -126,9 +129,9 @@ impl Model {
     }
 
     fn check(&self, store: &RowStore) {
-        let keyed: Vec<(Ints, u64)> = self.keyed.values().map(|row| (row.clone(), 1)).collect();
+        let keyed: Counted = self.keyed.values().map(|row| (row.clone(), 1)).collect();
         assert_eq!(rows(store, "shop.keyed"), keyed);
-        let keyless: Vec<(Ints, u64)> = self.keyless.iter().map(|(row, count)| (row.clone(), *count)).collect();
+        let keyless: Counted = self.keyless.iter().map(|(row, count)| (row.clone(), *count)).collect();
         assert_eq!(rows(store, "shop.keyless"), keyless);
         assert_eq!(store.view().count("shop.keyless").unwrap(), self.keyless.values().sum::<u64>());
     }
@@ -221,7 +224,7 @@ fn a_view_stays_as_it_was() {
 
 #[test]
 fn rows_keep_their_names_when_the_tables_key_changes() {
-    let cases: &[(u32, Step, Vec<(Ints, u64)>)] = &[
+    let cases: &[(u32, Step, Counted)] = &[
         // The key became unsigned: the same number is the same row.
         (4, step(Op::Update, 4, Some(&[1, 10, 0]), Some(&[1, 11, 0])), vec![(vec![1, 11, 0], 1), (vec![2, 20], 1)]),
         // Another column is the key: a row that was written before is found by its former key.

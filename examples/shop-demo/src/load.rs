@@ -215,7 +215,9 @@ impl Writer {
     /// Lines move down by one, so that each key but the last is taken by the next: keys that change into one another.
     fn change_items(&mut self, order: u64) -> String {
         let change = match self.random.random_range(0..3) {
-            0 => format!("update shop.order_items set line_no = line_no + 1 where order_id = {order} order by line_no desc"),
+            0 => format!(
+                "update shop.order_items set line_no = line_no + 1 where order_id = {order} order by line_no desc"
+            ),
             1 => format!("update shop.order_items set quantity = quantity + 1 where order_id = {order} limit 1"),
             _ => format!("delete from shop.order_items where order_id = {order} order by line_no desc limit 1"),
         };

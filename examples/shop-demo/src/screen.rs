@@ -39,15 +39,21 @@ pub fn draw(picture: &Picture, samples: &[Sample], hand: &Hand, title: &str, siz
     lines.extend(samples.iter().map(sample));
     lines.push(vec![]);
     lines.extend(footer(hand));
+    // A small terminal loses the empty lines first: the keys at the bottom must stay.
+    while lines.len() > size.1
+        && let Some(at) = lines.iter().position(Vec::is_empty)
+    {
+        lines.remove(at);
+    }
     render(&lines, size)
 }
 
 /// One line for a second in which nobody looks.
 pub fn line(picture: &Picture, hand: &Hand) -> String {
-    let readable = picture.readable_ms.map_or("–".to_owned(), |[p50, p99]| format!("{p50:.1} / {p99:.1} ms"));
+    let readable = picture.readable_ms.map_or("–".to_owned(), |[p50, p99]| format!("p50 {p50:.1}  p99 {p99:.1} ms"));
     let busy = hand.busy().map(|target| format!("   kill -9 {}", name(target))).unwrap_or_default();
     format!(
-        "{:>4} s  {:>4.0} tx/s  source {:<12} sink {:<10} behind {:>6} changes   commit → readable {readable:<18} {:>6} keys{busy}",
+        "{:>4} s  {:>4.0} tx/s  source {:<12} sink {:<10} behind {:>6} changes   commit → readable {readable:<23} {:>6} keys{busy}",
         picture.elapsed.as_secs(),
         picture.rate,
         state(&picture.source),
@@ -120,18 +126,18 @@ fn part(what: &str, state: &str) -> Line {
 }
 
 fn stages(picture: &Picture) -> Vec<Line> {
-    let mut lines = vec![vec![(DIM, format!("  {:<34}{:>12}{:>12}", "the way of a change", "p50", "p99"))]];
-    let stages = &picture.sink["stages"];
-    for (label, stage, note) in [
-        ("commit → received", "commit_to_receive_ms", "MariaDB tells the commit's time in whole seconds"),
-        ("received → journal", "receive_to_journal_ms", ""),
-        ("journal → cache", "journal_to_sink_ms", ""),
-    ] {
-        let times: Option<[f64; 2]> = serde_json::from_value(stages[stage].clone()).ok();
-        lines.push(times_line(label, times, note));
-    }
-    lines.push(times_line("commit → readable in the cache", picture.readable_ms, "as a customer of the shop sees it"));
-    lines
+    let stage = |name: &str| serde_json::from_value(picture.sink["stages"][name].clone()).ok();
+    vec![
+        vec![(DIM, format!("  {:<34}{:>12}{:>12}", "the way of a change", "p50", "p99"))],
+        // The numbers of `/status` would be an average of half a second, and say nothing.
+        vec![
+            (PLAIN, format!("  {:<34}", "commit → received")),
+            (DIM, "MariaDB's log tells whole seconds only".to_owned()),
+        ],
+        times_line("received → journal", stage("receive_to_journal_ms"), ""),
+        times_line("journal → cache", stage("journal_to_sink_ms"), ""),
+        times_line("commit → readable in the cache", picture.readable_ms, "seen by a customer of the shop"),
+    ]
 }
 
 fn times_line(label: &str, times: Option<[f64; 2]>, note: &str) -> Line {
@@ -156,8 +162,8 @@ fn footer(hand: &Hand) -> Vec<Line> {
         keys.push((BOLD, format!("  {key} ")));
         keys.push((PLAIN, what.to_owned()));
     }
-    keys.push((BOLD, "     q ".to_owned()));
-    keys.push((PLAIN, "stop, and compare the whole database with the whole cache".to_owned()));
+    keys.push((BOLD, "    q ".to_owned()));
+    keys.push((PLAIN, "stop and compare".to_owned()));
     let mut survived = vec![(PLAIN, format!("  kills survived:  {survived}"))];
     if let Some(target) = hand.busy() {
         survived.push((BAD, format!("     {} was killed and is coming back", name(target))));
@@ -198,4 +204,24 @@ fn mib(value: &Value) -> String {
 
 fn clock(elapsed: Duration) -> String {
     format!("{:02}:{:02}", elapsed.as_secs() / 60, elapsed.as_secs() % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_wider_or_higher_than_the_screen() {
+        let lines: Vec<Line> =
+            vec![vec![(BOLD, "عطر\t".to_owned()), (DIM, "abcdef".to_owned())], vec![], vec![(PLAIN, "x".to_owned())]];
+        for (size, expected) in
+            [((80, 24), "عطر abcdef\r\n\r\nx"), ((6, 24), "عطر ab\r\n\r\nx"), ((80, 1), "عطر abcdef")]
+        {
+            let mut seen = render(&lines, size);
+            for code in ["\x1b[H", "\x1b[J", "\x1b[K", "\x1b[0m", "\x1b[1m", "\x1b[2m"] {
+                seen = seen.replace(code, "");
+            }
+            assert_eq!(seen, expected, "{size:?}");
+        }
+    }
 }

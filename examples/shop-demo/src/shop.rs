@@ -46,11 +46,11 @@ create table shop.order_items (
 pub fn create(database: &Database, password: &str) -> Result {
     database.try_exec(TABLES)?;
     database.try_exec(&rows())?;
-    // What `headwater check` asks for on MariaDB; SELECT is for the rows that are there already.
+    // SELECT is for the rows that are there already, the others for the log.
     database.try_exec(&format!(
         "create user shop_cdc@'127.0.0.1' identified by '{password}';
          grant replication slave, binlog monitor on *.* to shop_cdc@'127.0.0.1';
-         grant select, lock tables on shop.* to shop_cdc@'127.0.0.1';"
+         grant select on shop.* to shop_cdc@'127.0.0.1';"
     ))
 }
 

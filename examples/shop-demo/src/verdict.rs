@@ -244,8 +244,12 @@ fn expected(entry: &Entry, rows: Vec<Row>) -> Result<BTreeMap<String, Content>> 
                     _ => Content::Scores(BTreeMap::new()),
                 };
                 match contents.entry(key).or_insert(empty) {
-                    Content::Members(members) => drop(members.insert(value)),
-                    Content::Scores(scores) => drop(scores.insert(value, next().parse().map_err(|_| wrong("no score"))?)),
+                    Content::Members(members) => {
+                        members.insert(value);
+                    }
+                    Content::Scores(scores) => {
+                        scores.insert(value, next().parse().map_err(|_| wrong("no score"))?);
+                    }
                     Content::Object(_) | Content::Text(_) => return Err(wrong("one key twice")),
                 }
                 continue;
@@ -279,4 +283,48 @@ fn found(form: Form, reply: &Reply) -> Content {
 
 fn first(row: Row) -> String {
     row.into_iter().flatten().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_configuration_is_compared() {
+        let config = include_str!("../headwater.yaml");
+        let templates = config.lines().filter_map(|line| line.trim().strip_prefix("- { ")?.split_once(": \""));
+        let mut seen = BTreeSet::new();
+        for (kind, rest) in templates.filter(|(kind, _)| *kind != "invalidate") {
+            let prefix = rest.split(['{', '"']).next().unwrap();
+            let entry = ENTRIES.iter().find(|entry| entry.prefix == prefix).unwrap_or_else(|| panic!("{prefix}"));
+            assert_eq!(format!("{:?}", entry.form).to_lowercase(), kind, "{prefix}");
+            seen.insert(prefix);
+        }
+        assert_eq!(seen.len(), ENTRIES.len(), "an entry that no template makes");
+    }
+
+    #[test]
+    fn rows_and_replies_that_say_the_same_are_equal() {
+        let bytes = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
+        let list = |texts: &[&str]| Reply::List(texts.iter().map(|text| bytes(text)).collect());
+        for (form, rows, reply, equal) in [
+            (Form::Json, vec![r#"{"a": 1, "b": null}"#], bytes(r#"{"b":null,"a":1}"#), true),
+            (Form::Json, vec![r#"{"a": 1}"#], bytes(r#"{"a":"1"}"#), false),
+            (Form::Json, vec![r#"{"a": 1}"#], list(&["a", "1"]), false),
+            (Form::Hash, vec![r#"{"a": "1", "b": null}"#], list(&["a", "1"]), true),
+            (Form::Set, vec!["1", "2"], list(&["2", "1"]), true),
+            (Form::Set, vec!["1", "2"], list(&["1"]), false),
+            (Form::Zset, vec!["1"], list(&["1", "12.300000000000001"]), true),
+            (Form::Zset, vec!["1"], list(&["1", "12.4"]), false),
+            (Form::Counter, vec!["7"], bytes("7"), true),
+            (Form::Counter, vec!["7"], Reply::Nil, false),
+        ] {
+            let row = |value: &str| {
+                [Some("k"), Some(value), Some("12.30000000000000100")].map(|text| text.map(str::to_owned)).to_vec()
+            };
+            let entry = Entry { prefix: "k", form, sql: "" };
+            let contents = expected(&entry, rows.into_iter().map(row).collect()).unwrap();
+            assert_eq!(contents["k"] == found(form, &reply), equal, "{form:?} {reply:?}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ impl Run {
         let config = config::load(&global.config)?;
         log::start(&config.settings.log);
         #[cfg(feature = "failpoints")]
-        let _scenario = fail::FailScenario::setup();
+        let _scenario = fail_points();
         let signals = signals().map_err(|error| miette::miette!("signals cannot be received: {error}"))?;
         let listen = config.settings.http.listen;
         let listener = TcpListener::bind(listen).map_err(|error| {
@@ -62,6 +62,17 @@ impl Run {
 
 fn explain(error: headwater_model::Error) -> miette::Report {
     miette::miette!("{error}")
+}
+
+/// Sets up what `FAILPOINTS` says. A panic, in whichever thread, ends the process where it stands, as a crash does.
+#[cfg(feature = "failpoints")]
+fn fail_points() -> fail::FailScenario<'static> {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
+    fail::FailScenario::setup()
 }
 
 /// Hands out the first SIGINT or SIGTERM; the second ends the process.

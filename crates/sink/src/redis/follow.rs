@@ -1,7 +1,7 @@
 //! What is written: tables, and for each a list of writes, as the user spells them under `follow`.
 //!
 //! Invariant: every write here was checked as far as it can be without the table's schema; an error names its place.
-//! The forms are the declaration (their doc comments are the reference page), [`Write`] is what the rest works with.
+//! The forms are the declaration (their doc comments are the reference page), `Write` is what the rest works with.
 
 use super::config::Span;
 use super::template::Template;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a number stays the same string until `clear`; memory is kept from one batch to the next.
 
+use super::resp::KEPT_BYTES_MAX;
 use std::hash::{BuildHasher, RandomState};
 
 /// Distinct byte strings in the order in which they came.
@@ -20,8 +21,14 @@ const SLOTS_MIN: usize = 64;
 impl Interner {
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
         self.entries.clear();
         self.slots.fill(0);
+    }
+
+    /// Bytes of all strings together.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The number of `head` followed by `tail`, and whether it is new.

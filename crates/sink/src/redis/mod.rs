@@ -4,7 +4,7 @@
 //! journal sequence in `headwater:{sink}:progress`. Refused rows go to `headwater:{sink}:rejected` in the same `EXEC`.
 //!
 //! Invariant: whatever is in flight when a connection breaks, Redis holds exactly what its progress says.
-//! Limits: one value is at most [`VALUE_BYTES_MAX`]; one transaction is at most one batch of the engine.
+//! Limits: one row takes at most 512 MB (`plan.rs`); one transaction is at most one batch of the engine.
 //! Reading order: `follow.rs` (what the user says), `plan.rs` (changes to commands), `outcome.rs` (counts and counters),
 //! `write.rs` (the sink). Counts and counters take every change as it comes: a row's first event has to be its create or
 //! its only read, as the journal has it.

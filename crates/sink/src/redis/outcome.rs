@@ -133,7 +133,7 @@ impl Plan {
             }
             if let Some(flaw) = flaw {
                 found = true;
-                flaws.insert(self.keys.get(id).to_vec(), flaw);
+                flaws.keys.insert(self.keys.get(id).to_vec(), flaw);
             }
         }
         Ok(found)

@@ -8,15 +8,31 @@ use super::bind::{Bound, BoundKind, BoundWrite, Field, Image};
 use super::follow::Ttl;
 use super::interner::Interner;
 use super::numbers;
-use super::resp::Commands;
+use super::resp::{Commands, KEPT_BYTES_MAX};
 use crate::render;
 use headwater_model::sink::{Event, Rejected};
 use headwater_model::{Change, Op, Result, SnapshotMarker, Value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
-/// A key that refuses commands: why, by kind and key.
-pub(super) type Flaws = HashMap<Vec<u8>, Flaw>;
+/// Bytes that the commands of one row may take: what Redis takes for one value (`proto-max-bulk-len`). A longer one would
+/// make it close the connection, again and again.
+pub(super) const VALUE_BYTES_MAX: usize = 512 << 20;
+
+/// What was found out about a batch that makes it be planned again.
+#[derive(Default)]
+pub(super) struct Flaws {
+    /// Keys that refuse commands, by kind and key.
+    pub keys: HashMap<Vec<u8>, Flaw>,
+    /// Rows that are too large.
+    pub rows: HashSet<u64>,
+}
+
+impl Flaws {
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.rows.is_empty()
+    }
+}
 
 /// What Redis holds under a key where a write expects something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +111,9 @@ struct Scratch {
 /// What one batch does. Reused, so that a steady stream allocates nothing.
 #[derive(Default)]
 pub(super) struct Plan {
+    value_bytes_max: usize,
+    /// Rows that turned out to be too large: the batch has to be planned without them.
+    pub oversized: Vec<u64>,
     /// From `MULTI` on.
     pub out: Commands,
     pub keys: Interner,
@@ -116,8 +135,14 @@ pub(super) struct Plan {
 type Sides<'i, 'a> = (Option<&'i Image<'a>>, Option<&'i Image<'a>>);
 
 impl Plan {
+    /// A plan whose rows take at most `value_bytes_max` bytes each; [`VALUE_BYTES_MAX`] outside of tests.
+    pub fn new(value_bytes_max: usize) -> Plan {
+        Plan { value_bytes_max, ..Plan::default() }
+    }
+
     /// Begins a batch.
     pub fn begin(&mut self) {
+        self.oversized.clear();
         self.out.clear();
         self.out.command(0, "MULTI", &[]);
         self.keys.clear();
@@ -125,6 +150,8 @@ impl Plan {
         self.members.clear();
         self.member_states.clear();
         self.scores.clear();
+        self.scratch.body.clear();
+        self.scratch.body.shrink_to(KEPT_BYTES_MAX);
         self.prefixes.clear();
         self.rejected.clear();
         self.parked.clear();
@@ -155,20 +182,33 @@ impl Plan {
         let sides: Sides<'_, 'a> =
             (change.before.is_some().then_some(&*before), change.after.is_some().then_some(&*after));
         if (bound.picky || !flaws.is_empty() || !self.parked.is_empty())
-            && let Some(reason) = self.refusal(change, bound, sides, flaws)
+            && let Some(reason) = self.refusal(event, bound, sides, flaws)
         {
             self.park(change, bound);
             self.rejected.push(Rejected { sequence: event.sequence, reason });
             return Ok(());
         }
+        let before = self.bytes();
         for write in &bound.writes {
             self.write(event, write, sides);
+        }
+        if self.bytes() - before > self.value_bytes_max {
+            self.oversized.push(event.sequence);
         }
         Ok(())
     }
 
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.out.bytes.len() + self.keys.bytes() + self.members.bytes()
+    }
+
     /// Why this change cannot be written, if it cannot.
-    fn refusal(&mut self, change: &Change<'_>, bound: &Bound, sides: Sides<'_, '_>, flaws: &Flaws) -> Option<String> {
+    fn refusal(&mut self, event: &Event<'_>, bound: &Bound, sides: Sides<'_, '_>, flaws: &Flaws) -> Option<String> {
+        let change = &event.change;
+        if flaws.rows.contains(&event.sequence) {
+            return Some(format!("it takes more than the {} bytes that Redis accepts", self.value_bytes_max));
+        }
         if !self.parked.is_empty() && identities(change, bound).any(|row| self.parked.contains(&row)) {
             return Some("an earlier change of the same row was refused".to_owned());
         }
@@ -187,10 +227,10 @@ impl Plan {
                 if let Err(reason) = values {
                     return Some(reason);
                 }
-                let Some(kind) = write.kind.key_kind().filter(|_| !flaws.is_empty()) else { continue };
+                let Some(kind) = write.kind.key_kind().filter(|_| !flaws.keys.is_empty()) else { continue };
                 if write.key.render(side, key) {
                     key.insert(0, kind as u8);
-                    if let Some(flaw) = flaws.get(&key[..]) {
+                    if let Some(flaw) = flaws.keys.get(&key[..]) {
                         return Some(flaw.reason(write));
                     }
                 }

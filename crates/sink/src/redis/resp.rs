@@ -3,6 +3,9 @@
 //!
 //! Invariant: every command has as many arguments as its header says; whoever begins one appends them all.
 
+/// Bytes of memory that a buffer keeps for the next batch. Enough for any batch but one with a huge row.
+pub(super) const KEPT_BYTES_MAX: usize = 8 << 20;
+
 /// Commands on their way to the server, and the row that each belongs to.
 #[derive(Default)]
 pub(super) struct Commands {
@@ -14,6 +17,7 @@ pub(super) struct Commands {
 impl Commands {
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
         self.owners.clear();
     }
 

@@ -13,6 +13,8 @@ use headwater_model::{
 use redis::Value as Reply;
 use std::sync::Arc;
 
+const VALUE_BYTES_MAX_IN_TESTS: usize = 10_000;
+
 /// `shop.items`: id bigint, sku varchar null, price decimal(10,2) null, quantity bigint unsigned null.
 fn items() -> Arc<Schema> {
     let column = |name: &str, kind| Column {
@@ -72,7 +74,7 @@ fn plan(writes: serde_json::Value, changes: &str, flaws: &Flaws) -> Plan {
             }
         })
         .collect();
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(VALUE_BYTES_MAX_IN_TESTS);
     plan.begin();
     let mut images = [Image::default(), Image::default()];
     for (i, (op, before, after)) in rows.iter().enumerate() {
@@ -136,7 +138,7 @@ fn reply(text: &str) -> Reply {
 /// Plans `changes`, answers the questions, and shows all of it.
 fn check(writes: serde_json::Value, changes: &str, answers: &[&str], expected: Expect) {
     let own = OwnKeys::new("s");
-    let mut flaws = Flaws::new();
+    let mut flaws = Flaws::default();
     let mut seen = String::new();
     let mut plan = plan(writes.clone(), changes, &flaws);
     let mut asked = Commands::default();
@@ -471,11 +473,25 @@ fn a_key_that_holds_something_else_refuses_its_rows() {
     );
     let counter = || serde_json::json!([{"counter": "sum", "by": "{quantity}"}]);
     for (answer, reason) in [("x", "something that is no integer"), ("9223372036854775807", "would leave the range")] {
-        let mut flaws = Flaws::new();
+        let mut flaws = Flaws::default();
         let mut first = plan(counter(), "+ 1 a - 7", &flaws);
         assert!(first.answers(|| Ok(reply(answer)), &mut flaws).unwrap());
         let second = plan(counter(), "+ 1 a - 7", &flaws);
         assert!(second.rejected.len() == 1 && second.rejected[0].reason.contains(reason), "{:?}", second.rejected);
+    }
+}
+
+#[test]
+fn a_row_that_redis_would_not_take_is_refused_before_it_is_sent() {
+    let long = "x".repeat(VALUE_BYTES_MAX_IN_TESTS);
+    for write in [serde_json::json!({"json": "i:{id}"}), serde_json::json!({"set": "i:{id}", "member": "{sku}"})] {
+        let changes = format!("+ 1 {long} - 7\n+ 2 a - 7");
+        let mut flaws = Flaws::default();
+        assert_eq!(plan(serde_json::json!([write]), &changes, &flaws).oversized, [1]);
+        flaws.rows.insert(1);
+        let plan = plan(serde_json::json!([write]), &changes, &flaws);
+        assert!(plan.oversized.is_empty() && plan.out.bytes.len() < 1_000);
+        assert_eq!(plan.rejected[0].reason, "it takes more than the 10000 bytes that Redis accepts");
     }
 }
 

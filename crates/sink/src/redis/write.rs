@@ -9,7 +9,7 @@ use super::config::Endpoint;
 use super::follow::{Follow, Write};
 use super::link::Link;
 use super::outcome::OwnKeys;
-use super::plan::{Flaws, Plan};
+use super::plan::{Flaws, Plan, VALUE_BYTES_MAX};
 use super::resp::Commands;
 use super::server::Server;
 use super::sweep;
@@ -69,7 +69,7 @@ impl RedisSink {
             follow,
             own: OwnKeys::new(name),
             link: None,
-            plan: Plan::default(),
+            plan: Plan::new(VALUE_BYTES_MAX),
             asked: Commands::default(),
             bound: HashMap::new(),
             scales: HashMap::new(),
@@ -98,9 +98,13 @@ impl RedisSink {
 
     /// Applies events that hold no truncate: plans, asks, and sends the transaction without waiting for its answers.
     fn apply(&mut self, events: &[Event<'_>], progress: Progress, written: &mut Written) -> Result<()> {
-        let mut flaws = Flaws::new();
+        let mut flaws = Flaws::default();
         loop {
             self.plan(events, &flaws)?;
+            if !self.plan.oversized.is_empty() {
+                flaws.rows.extend(self.plan.oversized.drain(..));
+                continue;
+            }
             self.asked.clear();
             self.plan.questions(&self.own, &mut self.asked);
             if self.asked.len() > 0 {
@@ -181,7 +185,7 @@ impl RedisSink {
     }
 
     fn send(&mut self, progress: Progress) -> Result<()> {
-        fail::fail_point!("redis-before-exec", |_| Err(Error::reconnect("fail point redis-before-exec")));
+        fail::fail_point!("redis::before_exec", |_| Err(Error::reconnect("fail point redis::before_exec")));
         let text = progress.to_string();
         let commands = self.plan.finish(&self.own, &text);
         self.tenure.attempt(&text);
@@ -194,7 +198,7 @@ impl RedisSink {
             rejected: std::mem::take(&mut self.plan.rejected),
             scales: self.new_scales.len(),
         });
-        fail::fail_point!("redis-after-send", |_| Err(Error::reconnect("fail point redis-after-send")));
+        fail::fail_point!("redis::after_send", |_| Err(Error::reconnect("fail point redis::after_send")));
         Ok(())
     }
 
@@ -226,7 +230,7 @@ impl RedisSink {
         };
         let verdict = self.tenure.look(Some(&flight.progress), stored);
         self.judge(verdict)?;
-        fail::fail_point!("redis-after-exec", |_| Err(Error::reconnect("fail point redis-after-exec")));
+        fail::fail_point!("redis::after_exec", |_| Err(Error::reconnect("fail point redis::after_exec")));
         let mut rejected = flight.rejected;
         let owners = flight.owners.get(1..).unwrap_or_default();
         self.refuse_afterwards(&replies, owners, &mut rejected)?;

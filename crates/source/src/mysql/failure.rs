@@ -13,6 +13,9 @@ const REFUSED_RETRY: Duration = Duration::from_secs(10);
 /// Connections that are full, shutting down, or killed: they come back by themselves.
 const PASSING: [u16; 9] = [1040, 1053, 1077, 1203, 1226, 1317, 1927, 3168, 3169];
 
+/// Errors of a server that will not send its log; the second is MariaDB's for two readers with one `server_id`.
+const LOG_REFUSED: [u16; 2] = [1236, 4052];
+
 /// What a server's refusal to send its log means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -31,7 +34,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Reads the text of error 1236, which is all that tells these apart.
+    /// Reads the text of the error, which is all that tells these apart.
     pub fn of(message: &str) -> Refusal {
         let has = |text: &str| message.contains(text);
         if has("same server_uuid/server_id") || has("same server_id") {
@@ -66,7 +69,9 @@ impl Refusal {
 pub fn of_connection(source: &str, error: wire::Error) -> Error {
     let message = format!("source {source}");
     let kind = match &error {
-        wire::Error::Server { error, .. } if error.code == 1236 => return refused(source, &error.message.clone()),
+        wire::Error::Server { error, .. } if LOG_REFUSED.contains(&error.code) => {
+            return refused(source, &error.message.clone());
+        }
         wire::Error::Server { error, .. } if PASSING.contains(&error.code) => Error::reconnect(message),
         wire::Error::Io { .. } | wire::Error::Timeout { .. } | wire::Error::Closed { .. } => Error::reconnect(message),
         wire::Error::Cancelled { .. } | wire::Error::Protocol { .. } => Error::reconnect(message),
@@ -151,6 +156,10 @@ mod tests {
             (
                 "A replica with the same server_uuid/server_id as this replica has connected to the source; the first event \
                  '' at 4",
+                Refusal::Collision,
+            ),
+            (
+                "A slave with the same server_uuid/server_id is already connected; the first event '.' at 4",
                 Refusal::Collision,
             ),
             ("log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source", Refusal::TooLarge),

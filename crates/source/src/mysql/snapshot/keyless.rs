@@ -4,6 +4,7 @@
 //! journal as of `as_of`, all of them or none, and changes up to that place are left out of the stream.
 
 use super::chunk::LogPlace;
+use super::rewrite::filled;
 use super::row::RowPlan;
 use super::select::{chunk, quote};
 use super::state::{TABLE_PREFIX, TableState};
@@ -131,6 +132,7 @@ impl Snapshot {
         }
         if let Some(held) = &mut held {
             held.unseen(&mut |row| {
+                let row = filled(row.clone(), None)?;
                 rows.begin(Op::Delete, row.schema, 0, number).extend_from_slice(&row.row);
                 rows.end(Op::Delete, row.schema, false);
                 number = number.wrapping_add(1);

@@ -25,7 +25,7 @@ use headwater_model::{
     Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value,
 };
 use select::quote;
-use rewrite::{Underway, rewrite, row_of, too_many};
+use rewrite::{Underway, filled, rewrite, too_many};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -410,8 +410,8 @@ fn retract(
 ) -> Result<()> {
     let mut deleted = 0u32;
     held.unseen(&mut |row| {
-        let out = changes.begin(Op::Delete, row.schema, 0, deleted);
-        row_of(row)?.encode(out);
+        let row = filled(row.clone(), None)?;
+        changes.begin(Op::Delete, row.schema, 0, deleted).extend_from_slice(&row.row);
         changes.end(Op::Delete, row.schema, false);
         deleted = deleted.wrapping_add(1);
         if changes.len() >= RETRACTION_BYTES_MAX {

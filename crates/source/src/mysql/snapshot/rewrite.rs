@@ -9,7 +9,7 @@
 use super::keys::{KnownKeys, TooManyKeys};
 use headwater_model::change::{Change, Changes, Damaged};
 use headwater_model::source::{HeldRow, HeldRows};
-use headwater_model::{Error, Op, Result, Row, Schema, SnapshotMarker, TransactionBuilder};
+use headwater_model::{Error, Op, Result, Row, RowWriter, Schema, SnapshotMarker, TransactionBuilder, Value};
 use std::collections::{HashMap, HashSet};
 
 /// What the stream must know of tables under snapshot, by schema id.
@@ -84,10 +84,8 @@ impl Underway {
 
     /// The row that the journal held before under the key of `row`.
     fn take(&mut self, row: Option<Row<'_>>) -> Result<Option<HeldRow>> {
-        match (&mut self.held, row) {
-            (Some(held), Some(row)) => held.take(&row),
-            _ => Ok(None),
-        }
+        let (Some(held), Some(row)) = (&mut self.held, row) else { return Ok(None) };
+        held.take(&row)?.map(|held| filled(held, Some(row))).transpose()
     }
 
     /// Writes a row that a chunk read: as new, as an update of the row that the journal held, or not at all when the two
@@ -184,6 +182,24 @@ fn copy(
     before.inspect(|row| row.encode(out));
     after.inspect(|row| row.encode(out));
     into.end(op, change.schema, key_changed);
+}
+
+/// A held row in which columns that came later have the values of `newer`, or NULL: to a follower it was never said that
+/// they had others.
+pub fn filled(held: HeldRow, newer: Option<Row<'_>>) -> Result<HeldRow> {
+    let old = row_of(&held)?;
+    if old.values().all(|value| value != Value::Absent) {
+        return Ok(held);
+    }
+    let mut bytes = Vec::new();
+    let mut row = RowWriter::begin(&mut bytes, old.len());
+    let mut newer = newer.iter().flat_map(Row::values);
+    for value in old.values() {
+        let newer = newer.next().unwrap_or(Value::Null);
+        row.put(if value == Value::Absent { newer } else { value });
+    }
+    drop(row);
+    Ok(HeldRow { schema: held.schema, row: bytes })
 }
 
 /// A held row's values.

@@ -1,0 +1,138 @@
+//! Kills at every edge: before and after each write, each fsync and each acknowledgement, between the parts of a large
+//! transaction, in a snapshot. Headwater aborts at the named point, after a number of passes that the seed decides, is
+//! started again, and everything is compared.
+//!
+//! Invariant: a point that was never reached fails the test, so that no edge is passed over. Start at [`POINTS`].
+
+use crate::failures::{STOP_LIMIT, journal_is_good, two_flavors, write_more};
+use crate::world::{LIMIT, Load, World, config};
+use headwater_testkit::{say, seed, wait_until};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// What leads to a point.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// Transactions as they come.
+    Stream,
+    /// Transactions larger than memory, and XA transactions that are prepared.
+    Side,
+    /// Reading the tables, from an empty data folder.
+    Snapshot,
+    /// The start alone.
+    Start,
+    /// Enough of a journal that some of it may go.
+    Retention,
+}
+
+/// Every fail point of the product, the way to it, and the passes before the crash at most.
+const POINTS: [(&str, Way, u32); 21] = [
+    ("engine::before_append", Way::Stream, 60),
+    ("engine::before_write", Way::Stream, 40),
+    ("journal::before_write", Way::Stream, 60),
+    ("journal::after_write", Way::Stream, 60),
+    ("journal::before_fsync", Way::Stream, 30),
+    ("journal::after_fsync", Way::Stream, 30),
+    ("journal::after_durable", Way::Stream, 30),
+    ("mysql::commit", Way::Stream, 60),
+    ("redis-before-exec", Way::Stream, 40),
+    ("redis-after-send", Way::Stream, 40),
+    ("redis-after-exec", Way::Stream, 40),
+    ("journal::side_commit", Way::Side, 3),
+    ("journal::side_prepare", Way::Side, 3),
+    ("mysql::prepare", Way::Side, 3),
+    ("journal::before_write", Way::Side, 40),
+    ("journal::after_fsync", Way::Side, 12),
+    ("journal::roll", Way::Side, 2),
+    ("snapshot::after_chunk_read", Way::Snapshot, 3),
+    ("snapshot::after_chunk_append", Way::Snapshot, 3),
+    ("journal::identity", Way::Start, 1),
+    ("journal::retention", Way::Retention, 1),
+];
+
+/// How long there is between two writes.
+const PACE: Duration = Duration::from_millis(200);
+/// How long the load may take to reach a point.
+const ROUND: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_crash_at_any_edge_loses_nothing_and_doubles_nothing() {
+    let seed = seed("crash at every edge");
+    for (flavor, seed) in two_flavors().zip(seed..) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut world = World::start(flavor, &[], "");
+        let shop = config(&world.database(), &world.redis, ", transaction_bytes_max: 65536, chunk_rows: 100");
+        let journal = "journal: { segment_bytes: 1MiB, retention: { bytes: 1MiB, keep_bytes: 1MiB } }";
+        world.headwater.configure(&format!("{journal}\n{shop}")).unwrap();
+        world.headwater.start().unwrap();
+        let mut reached = Vec::new();
+        for (point, way, passes_max) in POINTS {
+            let passes = random.random_range(0..passes_max);
+            let load = Load::start(&world.database, random.random(), 2, false);
+            crash_at(&mut world, point, way, passes);
+            load.finish();
+            world.headwater.env_remove("FAILPOINTS");
+            world.headwater.start().unwrap();
+            world.assert_equal();
+            journal_is_good(&world.headwater);
+            reached.push(format!("{point} after {passes}"));
+        }
+        say(&format!("{flavor}: crashed at {}; all equal", reached.join(", ")));
+    }
+}
+
+/// Starts with the fail point, under load, until it has crashed.
+fn crash_at(world: &mut World, point: &str, way: Way, passes: u32) {
+    world.headwater.terminate(STOP_LIMIT).unwrap();
+    if way == Way::Snapshot {
+        // As if it were new; its target holds what another journal gave it.
+        fs::remove_dir_all(world.headwater.data_dir()).unwrap();
+    }
+    // `off` cannot be counted down from nothing.
+    let action = if passes == 0 { "panic".to_owned() } else { format!("{passes}*off->panic") };
+    world.headwater.env("FAILPOINTS", &format!("{point}={action}"));
+    world.headwater.launch().unwrap();
+    let started = Instant::now();
+    let mut round = 0;
+    while world.headwater.is_running() {
+        assert!(started.elapsed() < ROUND, "{point} was not reached\n{}", world.log_tail());
+        match way {
+            Way::Side | Way::Retention => large_and_prepared(world, round),
+            _ => write_more(world),
+        }
+        round += 1;
+        // Not yet: then some more is written.
+        let _ = wait_until(PACE, "the crash", || !world.headwater.is_running());
+    }
+    let ended = world.headwater.wait_end(LIMIT).unwrap();
+    assert!(ended.code().is_none(), "{point}: it ended with {ended} instead of crashing\n{}", world.log_tail());
+    let said = world.headwater.log();
+    assert!(said.contains(&format!("failpoint {point} panic")), "{point}\n{}", world.log_tail());
+    journal_is_good_after_crash(world, way);
+}
+
+/// What the crash left can be read, unless it happened before there was anything.
+fn journal_is_good_after_crash(world: &World, way: Way) {
+    if way != Way::Start && world.headwater.data_dir().join("journal/shop/journal").exists() {
+        journal_is_good(&world.headwater);
+    }
+}
+
+/// A transaction of some hundred kilobytes, and an XA transaction that is committed, another that is rolled back.
+fn large_and_prepared(world: &World, round: u32) {
+    let first = 500_000_000 + round * 10_000;
+    let mut session = world.database().session().unwrap();
+    let xa = |end: &str, id: u32| {
+        format!(
+            "xa start 'x{round}'; insert into shop.ledger (worker, what) values (9, 'xa'); insert into shop.line values ({id}, 1, 1) \
+             on duplicate key update qty = qty + 1; xa end 'x{round}'; xa prepare 'x{round}'; xa {end} 'x{round}'; "
+        )
+    };
+    let large = format!(
+        "begin; set @n = {first}; replace into shop.line select @n := @n + 1, 1, 7 from information_schema.columns a, \
+         information_schema.columns b limit 8000; delete from shop.line where item_id > {first}; commit; "
+    );
+    session.exec(&(large + &xa("commit", 400_000_000) + &xa("rollback", 400_000_001))).unwrap();
+}
