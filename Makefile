@@ -41,5 +41,6 @@ fuzz: ## every fuzz target for FUZZ_SECONDS=600 (needs a nightly toolchain)
 	@scripts/setup fuzz
 	@for target in $$(cargo +nightly fuzz list); do \
 	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 || exit 1; \
+	  mkdir -p fuzz/corpus/$$target; \
+	  cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 || exit 1; \
 	done

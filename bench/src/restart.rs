@@ -4,7 +4,7 @@
 //! clock runs from the start of the new process to the first `/ready` that says yes. Start at [`run`].
 
 use crate::Bench;
-use crate::load::{ORDERS, WIDE, ballast, seed, wide};
+use crate::load::{BALLAST, ORDERS, WIDE, ballast, seed, wide};
 use crate::measure::folder_bytes;
 use crate::product::{Instance, source};
 use crate::report::{Figure, Wanted};
@@ -23,9 +23,9 @@ pub fn run(bench: &mut Bench) -> Result {
     let size = bench.pick(5_000_000_000, 300_000_000);
     let unfinished = bench.pick(1_000_000_000, 200_000_000);
     let database = bench.database(Flavor::MySql, &["--max-binlog-size=1G", "--innodb-buffer-pool-size=256M"])?;
-    database.try_exec(&format!("{ORDERS}{WIDE}"))?;
+    database.try_exec(&format!("{ORDERS}{WIDE}{BALLAST}"))?;
     seed(&database)?;
-    let mut instance = Instance::new(&bench.binary, &source(&database, "shop.wide", ", snapshot: never"))?;
+    let mut instance = Instance::new(&bench.binary, &source(&database, "shop.*", ", snapshot: never"))?;
     instance.headwater.start()?;
     ballast(&database, size)?;
     instance.headwater.run_ok(&["wait", "--timeout", "600s"])?;

@@ -4,8 +4,7 @@
 //! Invariant: a record is compared as it was when its row was written, so the expected texts are written down. Start at
 //! [`CASES`].
 
-use crate::records::{Capture, Record};
-use headwater_testkit::flavors;
+use crate::records::{Capture, Record, on_every_server};
 
 /// Statements on a table `t`, and its records.
 struct Case {
@@ -137,8 +136,8 @@ const METADATA: [&str; 2] = ["minimal", "full"];
 
 #[test]
 fn rows_on_both_sides_of_every_statement_have_the_columns_of_their_time() {
-    let mut differences = Vec::new();
-    for flavor in flavors() {
+    on_every_server(|flavor| {
+        let mut differences = Vec::new();
         let mut capture = Capture::of(flavor, &["--binlog-row-metadata=MINIMAL"], "\"ddl_*.*\"", "");
         capture.headwater.start().unwrap();
         // A place in the log, so that what follows is a backlog.
@@ -166,14 +165,15 @@ fn rows_on_both_sides_of_every_statement_have_the_columns_of_their_time() {
                 }
             }
         }
-    }
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    });
 }
 
 fn shown(record: &Record) -> String {
-    let images = [&record.before, &record.after].into_iter().flatten().map(|image| {
-        image.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
-    });
+    let images = [&record.before, &record.after]
+        .into_iter()
+        .flatten()
+        .map(|image| image.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "));
     let images: Vec<String> = images.collect();
     format!("{} {}", record.op, images.join(" -> ")).trim_end().to_owned()
 }

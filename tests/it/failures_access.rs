@@ -103,7 +103,10 @@ fn a_missing_privilege_is_named_with_the_statement_that_mends_it() {
             let case = format!("{flavor} without {}", missing.privilege);
             let check = world.headwater.run(&["check"]).unwrap();
             assert_eq!(check.status, Some(1), "{case}: {check:?}");
-            assert!(missing.printed.iter().any(|name| check.stdout.contains(&format!("GRANT {name}"))), "{case}: {check:?}");
+            assert!(
+                missing.printed.iter().any(|name| check.stdout.contains(&format!("GRANT {name}"))),
+                "{case}: {check:?}"
+            );
             world.headwater.launch().unwrap();
             wait_until(LIMIT, &format!("{case}: the source to say so"), || {
                 let source = item(&world.headwater, "shop");

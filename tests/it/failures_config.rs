@@ -32,7 +32,11 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ("['shop.*']", "shop.*", &["sources.shop.mariadb", "expected a sequence"]),
     ("mariadb: {", "mariabd: {", &["sources.shop.mariabd: unknown key", "Did you mean `mariadb`?"]),
     ("redis: {", "kafka: {", &["sinks.cache.kafka", "redis"]),
-    ("'mariadb://cdc:s3cr3t@127.0.0.1:1'", "'${env:HEADWATER_UNSET}'", &["environment variable HEADWATER_UNSET is not set", "export"]),
+    (
+        "'mariadb://cdc:s3cr3t@127.0.0.1:1'",
+        "'${env:HEADWATER_UNSET}'",
+        &["environment variable HEADWATER_UNSET is not set", "export"],
+    ),
     ("'mariadb://cdc:s3cr3t@127.0.0.1:1'", "'${file:no/such/file}'", &["no/such/file cannot be read", "readable"]),
     ("'mariadb://cdc:s3cr3t@127.0.0.1:1'", "'http://cdc:s3cr3t@127.0.0.1'", &["sources.shop", "url"]),
     ("'redis://hw:s3cr3t@127.0.0.1:1'", "'reddis://hw:s3cr3t@127.0.0.1'", &["sinks.cache", "url"]),
@@ -49,7 +53,10 @@ fn a_broken_file_is_named_with_its_place_and_nothing_is_started() {
     let file = folder.path().join("headwater.yaml");
     let run = |arguments: &[&str]| {
         let output = Command::new(BINARY).args(arguments).current_dir(folder.path()).output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout))
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout),
+        )
     };
     let expect = |arguments: &[&str], status: i32, texts: &[&str], case: &str| {
         let (ended, said) = run(arguments);
@@ -72,7 +79,8 @@ fn a_broken_file_is_named_with_its_place_and_nothing_is_started() {
         expect(&["run"], 1, &["headwater.yaml"], "no text at all");
     }
     fs::write(&file, GOOD).unwrap();
-    for wrong in [&["fly"][..], &["run", "--fast"], &["wait", "--timeout", "soon"], &["dead-letters", "drop", "cache"]] {
+    for wrong in [&["fly"][..], &["run", "--fast"], &["wait", "--timeout", "soon"], &["dead-letters", "drop", "cache"]]
+    {
         expect(wrong, 2, &["--help"], "a wrong command");
     }
     assert!(!folder.path().join("data").exists(), "something was written");
@@ -82,7 +90,11 @@ fn a_broken_file_is_named_with_its_place_and_nothing_is_started() {
 fn a_port_in_use_is_named_and_the_journal_untouched() {
     let mut world = World::start(two_flavors().next().expect("a server"), &[], "");
     let taken = TcpListener::bind(("127.0.0.1", world.headwater.http_port())).unwrap();
-    crate::failures::run_ends(&mut world.headwater, 1, &["cannot be listened at", "Address already in use", "http.listen"]);
+    crate::failures::run_ends(
+        &mut world.headwater,
+        1,
+        &["cannot be listened at", "Address already in use", "http.listen"],
+    );
     assert!(!world.headwater.data_dir().join("journal").exists(), "something was written");
     drop(taken);
     world.headwater.start().unwrap();

@@ -179,7 +179,12 @@ fn a_folder_that_cannot_be_written_is_named() {
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         }
         Ok(disk) => {
-            let copied = Command::new("cp").args(["-a", "--sparse=always"]).arg(data.join(".")).arg(&disk.folder).status().unwrap();
+            let copied = Command::new("cp")
+                .args(["-a", "--sparse=always"])
+                .arg(data.join("."))
+                .arg(&disk.folder)
+                .status()
+                .unwrap();
             assert!(copied.success());
             fs::rename(&data, data.with_file_name("data-before")).unwrap();
             std::os::unix::fs::symlink(&disk.folder, &data).unwrap();
@@ -245,7 +250,11 @@ fn a_failed_fsync_stops_the_source_by_name_and_a_start_resumes() {
             item(&world.headwater, "shop")["state"] == "failed"
         })
         .unwrap();
-        let texts = ["journal stopped after a failed write or fsync", "/data/journal/shop/", "check the disk, then start again"];
+        let texts = [
+            "journal stopped after a failed write or fsync",
+            "/data/journal/shop/",
+            "check the disk, then start again",
+        ];
         says(&world.headwater, "shop", "failed", &texts);
         write_more(&world);
         // It ends with an error, but it ends.

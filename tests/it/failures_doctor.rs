@@ -38,7 +38,9 @@ impl Doctor {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { continue };
                 let shared = shared.clone();
-                thread::spawn(move || ends(&to_server, &from_client, io::copy(&mut &from_client, &mut &to_server).map(drop)));
+                thread::spawn(move || {
+                    ends(&to_server, &from_client, io::copy(&mut &from_client, &mut &to_server).map(drop))
+                });
                 thread::spawn(move || ends(&client, &server, forward(&server, &client, &shared)));
             }
         });
@@ -67,18 +69,16 @@ fn ends(one: &TcpStream, other: &TcpStream, _how: io::Result<()>) {
 }
 
 fn forward(mut server: &TcpStream, mut client: &TcpStream, state: &AtomicU8) -> io::Result<()> {
-    let mut packet = Vec::new();
+    let mut head = [0; 4];
     loop {
-        packet.resize(4, 0);
-        server.read_exact(&mut packet)?;
-        let length = u32::from_le_bytes([packet[0], packet[1], packet[2], 0]) as usize;
-        packet.resize(4 + length, 0);
-        server.read_exact(&mut packet[4..])?;
+        server.read_exact(&mut head)?;
+        let mut body = vec![0; u32::from_le_bytes([head[0], head[1], head[2], 0]) as usize];
+        server.read_exact(&mut body)?;
         // A packet of the log: a zero, then one event.
-        if let Some((0, event)) = packet[4..].split_first_mut().map(|(first, rest)| (*first, rest)) {
+        if let Some((0, event)) = body.split_first_mut().map(|(first, rest)| (*first, rest)) {
             doctor(event, state);
         }
-        client.write_all(&packet)?;
+        client.write_all(&[&head[..], &body].concat())?;
     }
 }
 

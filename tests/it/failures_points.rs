@@ -4,12 +4,14 @@
 //!
 //! Invariant: a point that was never reached fails the test, so that no edge is passed over. Start at [`POINTS`].
 
-use crate::failures::{STOP_LIMIT, journal_is_good, two_flavors, write_more};
+use crate::failures::{STOP_LIMIT, item, journal_is_good, two_flavors, write_more};
 use crate::world::{LIMIT, Load, World, config};
 use headwater_testkit::{say, seed, wait_until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What leads to a point.
@@ -25,10 +27,12 @@ enum Way {
     Start,
     /// Enough of a journal that some of it may go.
     Retention,
+    /// A target that has lost everything, after the journal's beginning went.
+    Fill,
 }
 
 /// Every fail point of the product, the way to it, and the passes before the crash at most.
-const POINTS: [(&str, Way, u32); 21] = [
+const POINTS: [(&str, Way, u32); 22] = [
     ("engine::before_append", Way::Stream, 60),
     ("engine::before_write", Way::Stream, 40),
     ("journal::before_write", Way::Stream, 60),
@@ -37,9 +41,9 @@ const POINTS: [(&str, Way, u32); 21] = [
     ("journal::after_fsync", Way::Stream, 30),
     ("journal::after_durable", Way::Stream, 30),
     ("mysql::commit", Way::Stream, 60),
-    ("redis-before-exec", Way::Stream, 40),
-    ("redis-after-send", Way::Stream, 40),
-    ("redis-after-exec", Way::Stream, 40),
+    ("redis::before_exec", Way::Stream, 40),
+    ("redis::after_send", Way::Stream, 40),
+    ("redis::after_exec", Way::Stream, 40),
     ("journal::side_commit", Way::Side, 3),
     ("journal::side_prepare", Way::Side, 3),
     ("mysql::prepare", Way::Side, 3),
@@ -50,6 +54,7 @@ const POINTS: [(&str, Way, u32); 21] = [
     ("snapshot::after_chunk_append", Way::Snapshot, 3),
     ("journal::identity", Way::Start, 1),
     ("journal::retention", Way::Retention, 1),
+    ("engine::before_fill_write", Way::Fill, 1),
 ];
 
 /// How long there is between two writes.
@@ -83,9 +88,45 @@ fn a_crash_at_any_edge_loses_nothing_and_doubles_nothing() {
     }
 }
 
+/// Points that give an error instead, for the tests of full disks and failed fsyncs.
+const ERRORS: [&str; 2] = ["journal::disk_full", "journal::fsync_fails"];
+
+#[test]
+fn every_point_of_the_product_is_crashed_at() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> = fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path().join("src")).collect();
+    let mut missing = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let names = text.split("fail_point!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            let crashed = |name: &str| ERRORS.contains(&name) || POINTS.iter().any(|(point, ..)| *point == name);
+            missing.extend(names.filter(|name| !crashed(name)).map(str::to_owned));
+        }
+    }
+    assert!(missing.is_empty(), "not in the table: {missing:?}");
+}
+
 /// Starts with the fail point, under load, until it has crashed.
 fn crash_at(world: &mut World, point: &str, way: Way, passes: u32) {
+    if way == Way::Fill {
+        let mut round = 1_000;
+        wait_until(ROUND, "the journal's beginning to go", || {
+            large_and_prepared(world, round);
+            round += 1;
+            item(&world.headwater, "shop")["first_sequence"].as_u64() > Some(0)
+        })
+        .unwrap();
+    }
     world.headwater.terminate(STOP_LIMIT).unwrap();
+    if way == Way::Fill {
+        world.redis.call(&["FLUSHALL"]);
+    }
     if way == Way::Snapshot {
         // As if it were new; its target holds what another journal gave it.
         fs::remove_dir_all(world.headwater.data_dir()).unwrap();

@@ -61,7 +61,9 @@ impl<'a> Stream<'a> {
                 event[at] ^= 1 << random.random_range(0..8);
             }
         }
-        let Some(covered) = event.len().checked_sub(CHECKSUM_BYTES).filter(|covered| *covered >= HEADER_BYTES) else { return };
+        let Some(covered) = event.len().checked_sub(CHECKSUM_BYTES).filter(|covered| *covered >= HEADER_BYTES) else {
+            return;
+        };
         if sealed {
             let length = event.len() as u32;
             event[9..13].copy_from_slice(&length.to_le_bytes());
@@ -100,13 +102,19 @@ fn ten_thousand_hostile_streams_give_an_error_or_other_values() {
         let bytes = stream.bytes();
         let read = std::panic::catch_unwind(|| fuzz_events(&bytes));
         let Ok((seen, changes)) = read else { panic!("stream {number} of seed {seed} makes the decoder panic") };
-        assert!(sealed || seen <= good && changes <= good_changes, "stream {number} of seed {seed}: more than there was");
+        assert!(
+            sealed || seen <= good && changes <= good_changes,
+            "stream {number} of seed {seed}: more than there was"
+        );
         *(if seen < good { &mut ended_early } else { &mut read_on }) += 1;
         // A row has at least one byte: whatever a count claims, there are no more changes than bytes inflate to.
         assert!(changes as usize <= 1024 * bytes.len(), "stream {number} of seed {seed}: {changes} changes");
     }
     let peak = peak_kb();
-    say(&format!("{STREAMS} hostile streams: {ended_early} ended early, {read_on} read on; {peak} kB at most, {:?}", started.elapsed()));
+    say(&format!(
+        "{STREAMS} hostile streams: {ended_early} ended early, {read_on} read on; {peak} kB at most, {:?}",
+        started.elapsed()
+    ));
     assert!(ended_early > STREAMS / 3, "too few were refused to have reached the decoder");
     assert!(peak < MEMORY_KB_MAX, "{peak} kB");
 }

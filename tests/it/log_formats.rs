@@ -3,8 +3,8 @@
 //! Invariant: the expected changes are those of a plain log, and what a plain log gives is held against the database in
 //! the end. Start at [`FORMS`].
 
-use crate::records::{Capture, Record};
-use headwater_testkit::{Database, Flavor, flavors};
+use crate::records::{Capture, Record, on_every_server};
+use headwater_testkit::{Database, Flavor};
 use std::collections::BTreeMap;
 
 /// Everything that a log can hold, in one database; `DB` stands for its name.
@@ -64,15 +64,30 @@ const MYSQL: &[Form] = &[
     form("minimal", "set global binlog_transaction_compression = off, binlog_row_metadata = minimal", "", ""),
     form("partial", "set global binlog_row_value_options = 'PARTIAL_JSON'", "", "Update_rows_partial"),
     form("partial_compressed", "set global binlog_transaction_compression = on, binlog_row_metadata = full", "", ""),
-    form("unchecked", "set global binlog_transaction_compression = off, binlog_row_value_options = '', binlog_checksum = none", "", ""),
+    form(
+        "unchecked",
+        "set global binlog_transaction_compression = off, binlog_row_value_options = '', binlog_checksum = none",
+        "",
+        "",
+    ),
     form("statements", "set global binlog_checksum = crc32, binlog_rows_query_log_events = on", "", "Rows_query"),
     form("tagged", "", "set session gtid_next = 'AUTOMATIC:tag_1';", "Gtid"),
-    form("compressed_statements", "set global binlog_transaction_compression = on, binlog_transaction_compression_level_zstd = 20", "", ""),
+    form(
+        "compressed_statements",
+        "set global binlog_transaction_compression = on, binlog_transaction_compression_level_zstd = 20",
+        "",
+        "",
+    ),
 ];
 
 const MARIADB: &[Form] = &[
     form("plain", "", "", "Write_rows_v1"),
-    form("compressed", "set global log_bin_compress = on, log_bin_compress_min_len = 10", "", "Write_rows_compressed_v1"),
+    form(
+        "compressed",
+        "set global log_bin_compress = on, log_bin_compress_min_len = 10",
+        "",
+        "Write_rows_compressed_v1",
+    ),
     form("minimal", "set global log_bin_compress = off, binlog_row_metadata = minimal", "", ""),
     form("no_log", "set global binlog_row_metadata = no_log", "", ""),
     form("no_log_compressed", "set global log_bin_compress = on", "", "Query_compressed"),
@@ -83,7 +98,7 @@ const MARIADB: &[Form] = &[
 
 #[test]
 fn the_changes_are_the_same_in_every_form_of_the_log() {
-    for flavor in flavors() {
+    on_every_server(|flavor| {
         let forms = if flavor.is_mariadb() { MARIADB } else { MYSQL };
         let tables = "\"plain.*\", \"compressed.*\", \"minimal.*\", \"partial*.*\", \"unchecked.*\", \"statements.*\", \"tagged.*\", \
             \"compressed_statements.*\", \"no_log*.*\", \"not_annotated.*\", \"domain.*\", \"backlog.*\"";
@@ -105,16 +120,17 @@ fn the_changes_are_the_same_in_every_form_of_the_log() {
             }
         }
         let query = |form: &str| capture.records(&format!("{form}.line"))[0].source["query"].clone();
-        let (with, without) = if flavor.is_mariadb() { ("domain", "not_annotated") } else { ("compressed_statements", "plain") };
+        let (with, without) =
+            if flavor.is_mariadb() { ("domain", "not_annotated") } else { ("compressed_statements", "plain") };
         assert!(query(with).contains("insert into line values (1, 1, 5)"), "{flavor:?}: {}", query(with));
         assert_eq!(query(without), "null", "{flavor:?}");
-    }
+    });
 }
 
 /// The same through a log that was written while nobody read it, without GTIDs where they can be off, in small events.
 #[test]
 fn a_backlog_without_gtids_in_small_events_gives_the_same_changes() {
-    for flavor in flavors() {
+    on_every_server(|flavor| {
         let without: &[&str] = match flavor.is_mariadb() {
             true => &["--binlog-row-event-max-size=256"],
             false => &["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF", "--binlog-row-event-max-size=256"],
@@ -134,7 +150,7 @@ fn a_backlog_without_gtids_in_small_events_gives_the_same_changes() {
             hold_against(&capture.database, &format!("backlog.{table}"), &got);
             assert_same(&format!("{flavor:?}: {table}"), &expected, &got);
         }
-    }
+    });
 }
 
 fn run(database: &Database, form: &Form) {

@@ -2,7 +2,18 @@
 //!
 //! Each module is a connector or a scenario. Start at `world.rs`, the shop that most of them share.
 
+mod architecture; // which crate may know which, and how the code is laid out
 mod crash; // kills at random points, under load
+mod failures; // what the tests of failures share
+mod failures_access; // wrong passwords, missing privileges
+mod failures_config; // broken configurations
+mod failures_disk; // full disks, failed fsyncs, folders that cannot be written or are taken
+mod failures_doctor; // a proxy that changes an event
+mod failures_log; // logs that do not lead on
+mod failures_peers; // servers that hang, refuse or cut
+#[cfg(feature = "failpoints")]
+mod failures_points; // a crash at every edge
+mod hostile; // ten thousand damaged event streams
 mod pipeline; // the shortest whole path
 mod ddl; // tables that change their shape, with rows on both sides
 mod log_formats; // every form in which servers write their logs

@@ -3,14 +3,15 @@
 //!
 //! Invariant: what is expected is always the server's own answer, never a text written down here. Start at [`SCRIPTS`].
 
+use crate::records::on_every_server;
 use std::collections::BTreeMap;
 
 use headwater_source::mysql::catalog::{Catalog, Options, Server, Session, TableDef};
-use headwater_testkit::{Database, flavors};
+use headwater_testkit::Database;
 
 #[test]
 fn the_catalog_names_the_same_columns_as_the_server() {
-    for flavor in flavors() {
+    on_every_server(|flavor| {
         let database = Database::start(flavor, &[]).unwrap();
         let mut differences = Vec::new();
         let scripts = SCRIPTS.iter().filter(|script| script.servers.include(flavor.is_mariadb()));
@@ -21,15 +22,17 @@ fn the_catalog_names_the_same_columns_as_the_server() {
             let of_database = |query: &str| query.replace('?', &format!("'{name}'"));
             let columns = rows(&database, &of_database(COLUMNS_QUERY));
             let keys = rows(&database, &of_database(KEYS_QUERY));
-            let tables = "select table_name from information_schema.tables where table_schema = ? and table_type <> 'VIEW'";
+            let tables =
+                "select table_name from information_schema.tables where table_schema = ? and table_type <> 'VIEW'";
             let tables = rows::<1>(&database, &of_database(tables));
             let show = tables.iter().map(|[table]| format!("show create table `{name}`.`{table}`; "));
             let shown: Vec<[String; 2]> = rows(&database, &show.collect::<String>());
             let found = compare(&catalog, &name, database.version(), &columns, &keys, &shown);
-            differences.extend(found.into_iter().map(|difference| format!("{flavor:?}, {}: {difference}", script.name)));
+            differences
+                .extend(found.into_iter().map(|difference| format!("{flavor:?}, {}: {difference}", script.name)));
         }
         assert!(differences.is_empty(), "{}", differences.join("\n"));
-    }
+    });
 }
 
 fn run(database: &Database, name: &str, script: &Script) {

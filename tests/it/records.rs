@@ -4,7 +4,7 @@
 //! digit. Start at [`Capture`].
 
 use crate::world::{BINARY, LIMIT};
-use headwater_testkit::{Database, Flavor, Headwater, wait_until};
+use headwater_testkit::{Database, Flavor, Headwater, flavors, wait_until};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -45,6 +45,18 @@ impl Record {
     pub fn content(&self) -> String {
         format!("{} {} {:?} -> {:?}", self.op, self.key, self.before, self.after)
     }
+}
+
+/// Runs a test on every server, side by side.
+pub fn on_every_server(test: impl Fn(Flavor) + Sync) {
+    std::thread::scope(|scope| {
+        for flavor in flavors() {
+            scope.spawn({
+                let test = &test;
+                move || test(flavor)
+            });
+        }
+    });
 }
 
 impl Capture {

@@ -3,9 +3,9 @@
 //! Invariant: what is expected is always the server's own answer, never a text written down here. Tables of cases are in
 //! `types_cases.rs`; start at [`every_type_is_the_same_in_snapshot_stream_and_select`].
 
-use crate::records::{Capture, Record};
+use crate::records::{Capture, Record, on_every_server};
 use crate::types_cases::{Column, GROUPS, Group, Show};
-use headwater_testkit::{Database, flavors, say};
+use headwater_testkit::{Database, say};
 use std::collections::BTreeMap;
 
 /// Rows with these ids come by the stream.
@@ -18,8 +18,7 @@ const SESSION: &str = "set names utf8mb4; set sql_mode = 'ALLOW_INVALID_DATES', 
 
 #[test]
 fn every_type_is_the_same_in_snapshot_stream_and_select() {
-    let mut failed = Vec::new();
-    for flavor in flavors() {
+    on_every_server(|flavor| {
         let mut capture = Capture::of(flavor, &["--character-set-server=utf8mb4"], "\"types.*\"", ", chunk_rows: 3");
         let database = &capture.database;
         database.exec("create database types character set utf8mb4");
@@ -34,11 +33,13 @@ fn every_type_is_the_same_in_snapshot_stream_and_select() {
         }
         capture.catch_up();
         let differences: Vec<String> = groups.iter().flat_map(|table| table.compare(&capture)).collect();
-        failed.extend(differences.into_iter().map(|difference| format!("{flavor:?}: {difference}")));
+        assert!(differences.is_empty(), "{flavor:?}: {} differ\n{}", differences.len(), differences.join("\n"));
         let values: usize = groups.iter().map(|table| table.columns.len() * table.rows).sum();
-        say(&format!("{flavor:?}: {values} values of {} columns", groups.iter().map(|t| t.columns.len()).sum::<usize>()));
-    }
-    assert!(failed.is_empty(), "{} differ\n{}", failed.len(), failed.join("\n"));
+        say(&format!(
+            "{flavor:?}: {values} values of {} columns",
+            groups.iter().map(|t| t.columns.len()).sum::<usize>()
+        ));
+    });
 }
 
 /// A group's columns that this server has.
@@ -68,7 +69,9 @@ impl Table {
         for row in 0..self.rows {
             let given = self.columns.iter().enumerate().filter(|(_, column)| !column.kind.contains(" as ("));
             let (names, values): (Vec<String>, Vec<&str>) = given
-                .map(|(place, column)| (format!(", c{place}"), column.values.get(row).copied().unwrap_or(column.rest())))
+                .map(|(place, column)| {
+                    (format!(", c{place}"), column.values.get(row).copied().unwrap_or(column.rest()))
+                })
                 .map(|(name, value)| (name, if value.is_empty() { "null" } else { value }))
                 .unzip();
             let (id, names, values) = (first + row + 1, names.concat(), values.join(", "));
@@ -96,7 +99,8 @@ impl Table {
                     let text = images.get(&id).and_then(|image| image.get(&format!("c{place}")));
                     text.map_or_else(|| "no record".to_owned(), |text| column.show.normal(text))
                 };
-                let expected = selected[&row][place].as_ref().map_or("null".to_owned(), |text| column.show.expected(text));
+                let expected =
+                    selected[&row][place].as_ref().map_or("null".to_owned(), |text| column.show.expected(text));
                 let got = [row, STREAMED + row, MOVED + row].map(show);
                 if got.iter().any(|got| *got != expected) {
                     differences.push(format!(
@@ -104,7 +108,10 @@ impl Table {
                         self.name,
                         column.kind,
                         column.values.get(row - 1).unwrap_or(&"null"),
-                        short(&expected), short(&got[0]), short(&got[1]), short(&got[2]),
+                        short(&expected),
+                        short(&got[0]),
+                        short(&got[1]),
+                        short(&got[2]),
                     ));
                 }
             }

@@ -3,9 +3,9 @@
 //!
 //! Invariant: each step says which rows must be there after it; nothing else is ever there. Start at [`xa_changes_appear_at_their_commit_and_never_after_a_rollback`].
 
-use crate::records::Capture;
+use crate::records::{Capture, on_every_server};
 use crate::world::LIMIT;
-use headwater_testkit::{Flavor, flavors, wait_until};
+use headwater_testkit::{Flavor, wait_until};
 
 const TABLES: &str = "create database xa; create table xa.t (id int primary key, v varchar(20), big mediumtext);
     create table xa.u (id int primary key); create database other; create table other.x (id int primary key);";
@@ -59,7 +59,7 @@ impl Steps {
 
 #[test]
 fn xa_changes_appear_at_their_commit_and_never_after_a_rollback() {
-    for flavor in flavors() {
+    on_every_server(|flavor| {
         let mut steps = Steps::new(flavor, ", transaction_bytes_max: 65536");
         steps.capture.headwater.start().unwrap();
         steps.exec("insert into t (id) values (1)");
@@ -107,15 +107,18 @@ fn xa_changes_appear_at_their_commit_and_never_after_a_rollback() {
         steps.shows(&[32]);
         steps.end("commit", "'large'");
         steps.shows(&[30, 31, 30]);
-        steps.prepare("'large'", "insert into xa.t (id, big) values (33, repeat('x', 100000)), (34, repeat('y', 100000))");
+        steps.prepare(
+            "'large'",
+            "insert into xa.t (id, big) values (33, repeat('x', 100000)), (34, repeat('y', 100000))",
+        );
         steps.end("rollback", "'large'");
         steps.shows(&[]);
-    }
+    });
 }
 
 #[test]
 fn a_prepared_transaction_waits_over_restarts_of_both_sides() {
-    for flavor in flavors() {
+    on_every_server(|flavor| {
         let mut steps = Steps::new(flavor, "");
         // Prepared before the first start.
         steps.prepare("'before'", "insert into xa.t (id) values (1)");
@@ -147,5 +150,5 @@ fn a_prepared_transaction_waits_over_restarts_of_both_sides() {
         steps.end("commit", "'crash'");
         steps.capture.headwater.start().unwrap();
         steps.shows(&[6]);
-    }
+    });
 }

@@ -56,9 +56,13 @@ impl HeldRows for Held {
     fn take(&mut self, row: &Row<'_>) -> Result<Option<HeldRow>> {
         let Some((name, found)) = self.view.find(&self.table, row).map_err(refused)? else { return Ok(None) };
         let is_counted = self.latest.as_ref().is_some_and(|schema| schema.key.is_empty());
-        let seen = if is_counted { self.marks.count(&name).map_err(refused)? } else { 0 };
-        let found = found.filter(|found| !is_counted || found.count > seen);
-        self.marks.mark(name, seen + 1).map_err(refused)?;
+        let mark = self.marks.get(&name).map_err(refused)?;
+        // What was marked before a restart may not have reached the journal, so it is handed out again.
+        let found = match is_counted {
+            true => found.filter(|found| found.count > mark.count),
+            false => found.filter(|_| !mark.is_recent),
+        };
+        self.marks.mark(name, mark.count + 1).map_err(refused)?;
         found.map(|found| self.hand_out(found)).transpose()
     }
 

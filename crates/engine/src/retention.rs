@@ -156,6 +156,10 @@ impl Keeping<'_> {
     }
 
     fn apply(&self, needed: Option<u64>) -> Option<RetentionReport> {
+        // A source that has failed says so itself; its journal stays as it is.
+        if self.source.shared.has_ended() {
+            return None;
+        }
         let report = self.source.journal.apply_retention(needed);
         let name = &self.source.shared.name;
         report.inspect_err(|error| tracing::error!(source = %name, %error, "retention could not be applied")).ok()

@@ -86,6 +86,11 @@ impl Shared {
         is_news
     }
 
+    /// Whether its thread has ended: nothing more is written to the journal.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status().state.as_str(), "failed" | "stopped")
+    }
+
     /// Something went wrong.
     pub fn fail(&self, state: &str, error: &str) {
         let mut status = self.status();

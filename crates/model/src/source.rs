@@ -76,7 +76,8 @@ pub struct HeldRow {
 /// moment of [`Intake::rows`]; later changes are not seen. Uses little memory, whatever the table's size.
 pub trait HeldRows: Send {
     /// The row with the same key as `row`, which has the columns of the table's latest schema; it, or its absence, is
-    /// marked as seen. Of equal rows of a table without a key each call takes one.
+    /// marked as seen. Each row is handed out once: when it is asked for again, whoever took it has told the journal what
+    /// became of it. A view that is opened after a restart begins anew with that.
     fn take(&mut self, row: &Row<'_>) -> Result<Option<HeldRow>>;
 
     /// Makes the marks survive a crash. Call it before appending the state that claims the rows as read; a row that is

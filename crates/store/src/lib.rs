@@ -12,6 +12,6 @@ mod store;
 mod view;
 
 pub use error::{Error, Result};
-pub use marks::{Marks, Unmarked};
+pub use marks::{Mark, Marks, Unmarked};
 pub use store::{RowStore, StoreOptions};
 pub use view::{StoredRow, StoredRows, View};

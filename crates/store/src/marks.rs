@@ -16,35 +16,47 @@ const HELD_MAX: usize = 4_096;
 /// Marks that are removed at once.
 const REMOVED_AT_ONCE: usize = 10_000;
 
-/// Marks on rows of one table. Each says how often the row was seen.
+/// How often a row was seen, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// How often, under this generation.
+    pub count: u64,
+    /// Whether it was marked since these marks were opened, and not only before a restart.
+    pub is_recent: bool,
+}
+
+/// Marks on rows of one table.
 pub struct Marks {
     disk: Disk,
     prefix: Vec<u8>,
+    /// Counts the openings under one generation.
+    opening: u64,
     held: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Marks {
     pub(crate) fn open(disk: Disk, table: &str, generation: u64) -> Result<Marks> {
-        let mut marks = Marks { disk, prefix: table_prefix(table), held: BTreeMap::new() };
+        let mut marks = Marks { disk, prefix: table_prefix(table), opening: 1, held: BTreeMap::new() };
         // A table's generation stands under its name alone, which is no name of a row.
-        let ours = generation.to_be_bytes();
-        let theirs = marks.disk.marks.get(&marks.prefix).map_err(|error| marks.disk.failed(error))?;
-        if theirs.as_deref() != Some(&ours[..]) {
-            marks.forget()?;
-            marks.disk.marks.insert(marks.prefix.clone(), ours).map_err(|error| marks.disk.failed(error))?;
+        let stored = marks.disk.marks.get(&marks.prefix).map_err(|error| marks.disk.failed(error))?;
+        match stored.map(|bytes| pair(&bytes).ok_or_else(|| marks.disk.damaged("mark"))).transpose()? {
+            Some((held, opening)) if held == generation => marks.opening = opening + 1,
+            _ => marks.forget()?,
         }
+        let stored = bytes(generation, marks.opening);
+        marks.disk.marks.insert(marks.prefix.clone(), stored).map_err(|error| marks.disk.failed(error))?;
         Ok(marks)
     }
 
-    /// How often the row with this name was marked.
-    pub fn count(&self, name: &[u8]) -> Result<u64> {
+    /// The mark on the row with this name.
+    pub fn get(&self, name: &[u8]) -> Result<Mark> {
         if let Some(count) = self.held.get(name) {
-            return Ok(*count);
+            return Ok(Mark { count: *count, is_recent: true });
         }
         let bytes = self.disk.marks.get(name).map_err(|error| self.disk.failed(error))?;
-        let Some(bytes) = bytes else { return Ok(0) };
-        let bytes: [u8; 8] = (&*bytes).try_into().map_err(|_| self.disk.damaged("mark"))?;
-        Ok(u64::from_be_bytes(bytes))
+        let Some(bytes) = bytes else { return Ok(Mark::default()) };
+        let (count, opening) = pair(&bytes).ok_or_else(|| self.disk.damaged("mark"))?;
+        Ok(Mark { count, is_recent: opening == self.opening })
     }
 
     /// Sets how often the row with this name was seen.
@@ -86,10 +98,19 @@ impl Marks {
     fn write(&mut self) -> Result<()> {
         let mut batch = self.disk.database.batch();
         for (name, count) in std::mem::take(&mut self.held) {
-            batch.insert(&self.disk.marks, name, count.to_be_bytes());
+            batch.insert(&self.disk.marks, name, bytes(count, self.opening));
         }
         batch.commit().map_err(|error| self.disk.failed(error))
     }
+}
+
+fn bytes(first: u64, second: u64) -> [u8; 16] {
+    (u128::from(first) << 64 | u128::from(second)).to_be_bytes()
+}
+
+fn pair(bytes: &[u8]) -> Option<(u64, u64)> {
+    let both = u128::from_be_bytes(bytes.try_into().ok()?);
+    Some(((both >> 64) as u64, both as u64))
 }
 
 /// A table's marks in the order of their names.
@@ -110,8 +131,8 @@ impl Iterator for Names {
                 Err(error) => return Some(Err(self.disk.failed(error))),
             };
             if *name != *self.own {
-                let count = <[u8; 8]>::try_from(&*bytes).map(u64::from_be_bytes);
-                return Some(count.map(|count| (name.to_vec(), count)).map_err(|_| self.disk.damaged("mark")));
+                let mark = pair(&bytes).ok_or_else(|| self.disk.damaged("mark"));
+                return Some(mark.map(|(count, _)| (name.to_vec(), count)));
             }
         }
     }

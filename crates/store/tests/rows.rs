@@ -258,15 +258,18 @@ fn marks_survive_when_kept_and_belong_to_one_generation() {
     };
     let counts = |store: &RowStore, generation| {
         let marks = store.view().marks("shop.keyed", generation).unwrap();
-        [1, 2].map(|key| marks.count(&name(store, &[key, 0])).unwrap())
+        [1, 2].map(|key| marks.get(&name(store, &[key, 0])).unwrap().count)
     };
     let mut marks = store.view().marks("shop.keyed", 7).unwrap();
     marks.mark(name(&store, &[1, 0]), 2).unwrap();
     marks.keep().unwrap();
+    assert!(marks.get(&name(&store, &[1, 0])).unwrap().is_recent);
     marks.mark(name(&store, &[2, 0]), 1).unwrap();
     drop((marks, store));
     let store = open(dir.path());
     assert_eq!(counts(&store, 7), [2, 0], "what was kept survives");
+    let marks = store.view().marks("shop.keyed", 7).unwrap();
+    assert!(!marks.get(&name(&store, &[1, 0])).unwrap().is_recent, "and is known to be of before");
     store.view().marks("shop.keyless", 8).unwrap().forget().unwrap();
     assert_eq!(counts(&store, 7), [2, 0], "marks of another table are left alone");
     assert_eq!(counts(&store, 9), [0, 0], "another generation begins with none");

@@ -49,12 +49,14 @@ fn rows_are_found_by_key_with_the_columns_of_today_and_the_others_are_told_once(
         }
         assert_eq!(take(&mut *rows, &[5_000, 2, 2]), Some(vec![5_000, 1, 9]));
         assert_eq!(take(&mut *rows, &[6_000, 2, 2]), None);
+        assert_eq!(take(&mut *rows, &[5_000, 3, 3]), None, "it was taken");
         rows.keep()?;
         drop(rows);
 
         // The same snapshot after a restart knows what was seen; another one does not.
         let mut again = intake.rows("shop.items", 1)?;
         told.lock().unwrap().extend(unseen(&mut *again));
+        assert_eq!(take(&mut *again, &[5_000, 3, 3]), Some(vec![5_000, 1, 9]), "what was told may have been lost");
         drop(again);
         let mut other = intake.rows("shop.items", 2)?;
         assert_eq!(unseen(&mut *other).len(), checks.items.len() + 1);

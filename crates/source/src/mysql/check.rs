@@ -160,12 +160,12 @@ fn needs(options: &Options, server: &Server) -> Vec<Need> {
             optional: true,
         });
     }
-    if options.snapshot != SnapshotMode::Never {
-        let locks = !server.is_mariadb && !server.has_gtids();
+    // MariaDB says by itself where a consistent snapshot stands in its log.
+    if options.snapshot != SnapshotMode::Never && !server.is_mariadb {
         needs.push(Need {
             names: &["LOCK TABLES"],
             why: "a snapshot locks a table without a key, and any table while GTIDs are off, for some milliseconds",
-            optional: !locks,
+            optional: server.has_gtids(),
         });
     }
     needs

@@ -19,7 +19,7 @@ const READINGS_MAX: usize = 20;
 /// How long to give up for.
 const READING_RETRY: Duration = Duration::from_secs(5);
 
-/// `SHOW CREATE` statements of every table, in order: what is compared.
+/// Databases and `SHOW CREATE` statements of every table, in order: what is compared.
 type Statements = Vec<(String, String)>;
 
 /// The definitions, and the end of the log at which they hold.
@@ -125,9 +125,22 @@ fn read(options: &Options, connection: &mut Connection) -> Result<Statements> {
             Err(error) => return Err(failed(error)),
         };
         let text = result.rows.first().and_then(|row| row.get(1)).and_then(Option::as_deref).unwrap_or_default();
-        statements.push((database.to_owned(), String::from_utf8_lossy(text).into_owned()));
+        statements.push((database.to_owned(), without_counter(String::from_utf8_lossy(text).into_owned())));
     }
     Ok(statements)
+}
+
+/// The statement without the table option that says which number the next row gets: it changes with every INSERT.
+fn without_counter(mut statement: String) -> String {
+    const OPTION: &str = " AUTO_INCREMENT=";
+    let options = statement.rfind("\n) ").unwrap_or(statement.len());
+    // Before the comment, which may hold any text.
+    let end = statement[options..].find(" COMMENT=").map_or(statement.len(), |at| options + at);
+    if let Some(at) = statement[options..end].find(OPTION).map(|at| options + at) {
+        let digits = statement[at + OPTION.len()..].bytes().take_while(u8::is_ascii_digit).count();
+        statement.replace_range(at..at + OPTION.len() + digits, "");
+    }
+    statement
 }
 
 fn catalog_of(
@@ -166,4 +179,30 @@ fn skip(options: &Options, server: &Server, error: catalog::DdlError) -> Result<
         "Run SET GLOBAL binlog_row_metadata = 'FULL', so that the log itself says what its rows are, and please report the \
          definition.",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_number_is_no_part_of_a_definition() {
+        for (statement, expected) in [
+            (
+                "CREATE TABLE `t` (\n  `a` int\n) ENGINE=InnoDB AUTO_INCREMENT=17 DEFAULT CHARSET=x",
+                "CREATE TABLE `t` (\n  `a` int\n) ENGINE=InnoDB DEFAULT CHARSET=x",
+            ),
+            (
+                "CREATE TABLE `t` (\n  `a` int\n) ENGINE=InnoDB COMMENT=' AUTO_INCREMENT=1'",
+                "CREATE TABLE `t` (\n  `a` int\n) ENGINE=InnoDB COMMENT=' AUTO_INCREMENT=1'",
+            ),
+            (
+                "CREATE TABLE `t` (\n  `a` int COMMENT ' AUTO_INCREMENT=1'\n) ENGINE=InnoDB",
+                "CREATE TABLE `t` (\n  `a` int COMMENT ' AUTO_INCREMENT=1'\n) ENGINE=InnoDB",
+            ),
+            ("CREATE SEQUENCE `s` start with 1", "CREATE SEQUENCE `s` start with 1"),
+        ] {
+            assert_eq!(without_counter(statement.to_owned()), expected);
+        }
+    }
 }

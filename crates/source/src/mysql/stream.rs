@@ -288,6 +288,7 @@ struct Stream<'o> {
     title: String,
     saved_at: Instant,
     reported_at: Option<Instant>,
+    reported_snapshot: bool,
     /// When the last event came.
     heard_at: Instant,
     /// Reads are short, so that a snapshot's chunks are written while the log is idle.
@@ -304,6 +305,7 @@ impl<'o> Stream<'o> {
             title: server.title(),
             saved_at: Instant::now(),
             reported_at: None,
+            reported_snapshot: false,
             heard_at: Instant::now(),
             reads_are_short: false,
         }
@@ -396,8 +398,10 @@ impl<'o> Stream<'o> {
             self.transactions.save_position(intake)?;
         }
         intake.flush()?;
-        if self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT) {
-            self.reported_at = Some(now);
+        let snapshotting = self.transactions.snapshot.is_some();
+        let due = self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT);
+        if due || snapshotting != self.reported_snapshot {
+            (self.reported_at, self.reported_snapshot) = (Some(now), snapshotting);
             let rows = self.transactions.snapshot.as_ref().map(Snapshot::rows);
             intake.report(SourceReport {
                 phase: if rows.is_some() { "snapshotting" } else { "streaming" },

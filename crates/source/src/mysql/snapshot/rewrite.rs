@@ -140,14 +140,12 @@ fn rewrite_one(change: &Change<'_>, into: &mut TransactionBuilder, table: &mut U
         copy(change, into, Op::Truncate, None, None, false);
         return Ok(());
     }
-    // What the journal has under either key, if this is the first that is heard of it.
+    // What the journal held under either key, if this is the first that is heard of it. Also where a chunk has been: it did
+    // not name a row that was gone by then, and that row must not be taken for this one at the end.
     let was_known = before.is_some() && table.known.contains(&keys.before);
-    let old = if was_known { None } else { table.take(before)? };
+    let old = table.take(before)?;
     let moved = keys.before != keys.after;
-    let in_the_way = match after.filter(|_| before.is_none() || moved) {
-        Some(_) if !table.known.contains(&keys.after) => table.take(after)?,
-        _ => None,
-    };
+    let in_the_way = table.take(after.filter(|_| before.is_none() || moved))?;
     for key in [before.map(|_| &keys.before), after.map(|_| &keys.after)].into_iter().flatten() {
         table.known.touch(key).map_err(too_many)?;
     }
