@@ -4,6 +4,7 @@
 
 mod architecture; // which crate may know which, and how the code is laid out
 mod crash; // kills at random points, under load
+mod ddl; // tables that change their shape, with rows on both sides
 mod failures; // what the tests of failures share
 mod failures_access; // wrong passwords, missing privileges
 mod failures_config; // broken configurations
@@ -14,16 +15,15 @@ mod failures_peers; // servers that hang, refuse or cut
 #[cfg(feature = "failpoints")]
 mod failures_points; // a crash at every edge
 mod hostile; // ten thousand damaged event streams
-mod pipeline; // the shortest whole path
-mod ddl; // tables that change their shape, with rows on both sides
 mod log_formats; // every form in which servers write their logs
 mod log_formats_stops; // what cannot be followed, by name, and how it goes on
 mod mysql_catalog; // scripts of DDL, followed and asked for
+mod pipeline; // the shortest whole path
 mod records; // a captured database and its topics, for the modules that compare changes
+mod redis_sink; // the Redis sink alone, against real servers
+mod snapshot; // races, second snapshots, tables without a key
 mod types; // every type, by snapshot, by stream and by SELECT
 mod types_cases; // the types and their values
 mod types_tables; // keys of every type, history, every character set
-mod redis_sink; // the Redis sink alone, against real servers
-mod snapshot; // races, second snapshots, tables without a key
-mod xa; // prepared transactions and their outcome
-mod world; // a database, a cache, Headwater, and what the cache must hold
+mod world;
+mod xa; // prepared transactions and their outcome // a database, a cache, Headwater, and what the cache must hold

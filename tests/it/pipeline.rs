@@ -1,8 +1,8 @@
 //! From the log to the cache, and back on its feet after an orderly stop: the shortest whole path on every server.
 
+use crate::world::Load;
 use crate::world::{LIMIT, World};
 use headwater_testkit::{flavors, seed};
-use crate::world::Load;
 
 #[test]
 fn rows_reach_the_cache_by_snapshot_and_by_stream() {

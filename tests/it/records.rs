@@ -133,11 +133,6 @@ impl Capture {
         assert_eq!(output.status, Some(0), "{table}: {}", output.stderr);
         output.stdout.lines().map(record).collect()
     }
-
-    /// What [`Record::content`] says of each record.
-    pub fn contents(&self, table: &str) -> Vec<String> {
-        self.records(table).iter().map(Record::content).collect()
-    }
 }
 
 fn config(database: &Database, source: &str) -> String {

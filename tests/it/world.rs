@@ -223,7 +223,8 @@ impl Load {
             .map(|worker| {
                 let (stop, committed, open) = (stop.clone(), committed.clone(), open.clone());
                 std::thread::spawn(move || {
-                    let mut writer = Writer { worker, random: StdRng::seed_from_u64(seed + worker), ddl: ddl && worker == 0 };
+                    let mut writer =
+                        Writer { worker, random: StdRng::seed_from_u64(seed + worker), ddl: ddl && worker == 0 };
                     let mut session = None;
                     while !stop.load(Ordering::Acquire) {
                         let Some(open_session) = session.as_mut() else {

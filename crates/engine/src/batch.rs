@@ -153,7 +153,9 @@ impl Collected {
         let mut events = Vec::with_capacity(self.changes);
         for (place, header) in self.transactions.iter().zip(headers) {
             let changes = match place.items.0 == place.items.1 {
-                true => TransactionView::decode(&self.bytes[place.header.0..place.header.1]).map_err(damaged)?.changes(),
+                true => {
+                    TransactionView::decode(&self.bytes[place.header.0..place.header.1]).map_err(damaged)?.changes()
+                }
                 false => Changes::new(&self.bytes[place.items.0..place.items.1]),
             };
             collect(changes, place.first_sequence, from, header, schemas, &mut events)?;

@@ -201,7 +201,8 @@ impl Engine {
 
     fn describe(&self, name: &str) -> String {
         let status = self.status();
-        let source = status.sources.iter().find(|source| source.name == name).map(|source| (&source.state, &source.error));
+        let source =
+            status.sources.iter().find(|source| source.name == name).map(|source| (&source.state, &source.error));
         let sink = status.sinks.iter().find(|sink| sink.name == name).map(|sink| (&sink.state, &sink.error));
         match source.or(sink) {
             Some((state, Some(error))) => format!("It is {state}: {error}"),

@@ -259,7 +259,9 @@ impl FollowerThread {
         let sink = &self.shared.name;
         match join_until(&mut slot, deadline) {
             Joined::Already | Joined::Ended(()) => {}
-            Joined::Panicked => tracing::error!(%sink, "the sink's thread panicked; this is a defect, please report it"),
+            Joined::Panicked => {
+                tracing::error!(%sink, "the sink's thread panicked; this is a defect, please report it")
+            }
             Joined::Late => tracing::warn!(%sink, "the sink's target does not answer; it is left as it is"),
         }
     }

@@ -269,12 +269,7 @@ impl Intake for JournalIntake {
     }
 }
 
-fn each(
-    changes: Changes<'_>,
-    first: u64,
-    wanted: u64,
-    visit: &mut dyn FnMut(&Change<'_>) -> Result<()>,
-) -> Result<()> {
+fn each(changes: Changes<'_>, first: u64, wanted: u64, visit: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()> {
     for (change, sequence) in changes.zip(first..) {
         if sequence >= wanted {
             visit(&change.map_err(damaged)?)?;

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn names_that_kafka_refuses_are_replaced() {
-        let schema = Schema { id: 1, database: "shop".into(), table: "größe $1".into(), columns: vec![], key: vec![] };
+        let schema =
+            Schema { id: 1, database: "shop".into(), table: "größe $1".into(), columns: vec![], key: vec![] };
         assert_eq!(TopicName::of("live", &schema), "live.shop.gr__e__1");
     }
 }

@@ -14,7 +14,10 @@ impl Session<'_> {
     pub fn obey(&mut self) -> Result<()> {
         while let Ok(Replay { sequences, reply }) = self.follows.requests.try_recv() {
             let result = self.settle().and_then(|()| self.replay(sequences));
-            let failure = result.as_ref().err().map(|error| Error::reconnect(format!("a replay of dead letters failed: {error}")));
+            let failure = result
+                .as_ref()
+                .err()
+                .map(|error| Error::reconnect(format!("a replay of dead letters failed: {error}")));
             // Whoever asked may have gone away; what was replayed is replayed all the same.
             let _gone = reply.send(result);
             if let Some(error) = failure {

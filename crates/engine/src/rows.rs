@@ -178,8 +178,9 @@ impl Rows {
     }
 
     fn start_over(&self) -> Result<RowStore> {
-        remove(&self.dir)
-            .map_err(|error| Error::retry_after(RETRY, format!("{} cannot be removed", self.dir.display())).source(error))?;
+        remove(&self.dir).map_err(|error| {
+            Error::retry_after(RETRY, format!("{} cannot be removed", self.dir.display())).source(error)
+        })?;
         RowStore::open(&self.dir, StoreOptions::default()).map_err(|error| self.refused(error))
     }
 

@@ -403,7 +403,9 @@ impl<'a> Session<'a> {
         let events = collected.events(sequence, &headers, &schemas)?;
         match events.first().filter(|event| event.sequence == sequence) {
             Some(event) => shared.letters().keep(event, reason),
-            None => Err(Error::stop(format!("the target refused a change at sequence {sequence}, which is not followed"))),
+            None => {
+                Err(Error::stop(format!("the target refused a change at sequence {sequence}, which is not followed")))
+            }
         }
     }
 

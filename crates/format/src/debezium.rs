@@ -203,8 +203,7 @@ mod tests {
         builder.end(Op::Update, 1, true);
         builder.begin(Op::Truncate, 1, 500, 0);
         builder.end(Op::Truncate, 1, false);
-        let origin =
-            Origin::Binlog { server_id: 7, file: "b.01", position: 300, gtid: "0-7-1", thread: 3, xid: 1 };
+        let origin = Origin::Binlog { server_id: 7, file: "b.01", position: 300, gtid: "0-7-1", thread: 3, xid: 1 };
         let header = TransactionHeader { commit_us: 1_000_001, receive_us: 2_000_002, origin };
         let context = Context { prefix: "live", schema: &schema, header: &header };
         let mut got = Vec::new();

@@ -5,7 +5,6 @@
 
 pub mod docs;
 pub mod redis;
-pub mod render;
 
 use headwater_model::sink::Sink;
 use serde_json::Value;

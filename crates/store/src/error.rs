@@ -19,7 +19,9 @@ pub enum Error {
         source: Box<fjall::Error>,
     },
     /// Bytes that are not what the store writes.
-    #[error("the row store in {dir} holds a damaged {what}; remove the folder, and it is derived from the journal again")]
+    #[error(
+        "the row store in {dir} holds a damaged {what}; remove the folder, and it is derived from the journal again"
+    )]
     Damaged {
         /// Its folder.
         dir: PathBuf,

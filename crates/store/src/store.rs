@@ -6,6 +6,8 @@
 use crate::error::{Error, Result};
 use crate::key::{ALIKE_MAX, Name, Naming, table_prefix};
 use crate::view::{Entry, View};
+use fjall::compaction::Leveled;
+use fjall::config::{BlockSizePolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use headwater_model::{Change, JournalId, Op, Row, Schema};
 use std::collections::HashMap;
@@ -21,6 +23,10 @@ const JOURNAL: &[u8] = b"journal";
 const SCHEMA: &[u8] = b"schema/";
 /// Rows that a truncate removes at once.
 const TRUNCATE_ROWS: usize = 10_000;
+/// Bytes of a sorted file; what is kept in memory while one is made grows with it.
+const FILE_BYTES: u64 = 16 << 20;
+/// Bytes of a block, which is what one row costs to read.
+const BLOCK_BYTES: u32 = 8 << 10;
 /// Files that may stay open.
 const FILES_MAX: usize = 64;
 /// How long closing may wait for rows to be sorted into files, and how often it looks.
@@ -95,7 +101,7 @@ impl RowStore {
             .open()
             .map_err(failed)?;
         let keyspace = |name, memtable_bytes| {
-            let options = move || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes);
+            let options = move || keyspace_options(memtable_bytes);
             database.keyspace(name, options).map_err(failed)
         };
         let (rows, meta, marks) =
@@ -365,6 +371,19 @@ impl RowStore {
         self.pending_bytes += name.len() + row.as_ref().map_or(0, Vec::len);
         self.pending.insert(name, row);
     }
+}
+
+/// Everything is small rather than fast: the store must fit beside what the process is for.
+fn keyspace_options(memtable_bytes: u64) -> KeyspaceCreateOptions {
+    let small_files = Leveled::default().with_table_target_size(FILE_BYTES);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(memtable_bytes)
+        .compaction_strategy(Arc::new(small_files))
+        .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+        .index_block_pinning_policy(PinningPolicy::all(false))
+        .filter_block_pinning_policy(PinningPolicy::all(false))
+        .index_block_partitioning_policy(PartitioningPolicy::all(true))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
 }
 
 /// Only rows without a key are named by digests.

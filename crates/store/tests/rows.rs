@@ -231,7 +231,11 @@ fn rows_keep_their_names_when_the_tables_key_changes() {
         (3, step(Op::Update, 3, Some(&[1, 10, 7]), Some(&[1, 11, 7])), vec![(vec![1, 11, 7], 1), (vec![2, 20], 1)]),
         (3, step(Op::Delete, 3, Some(&[2, 20, 8]), None), vec![(vec![1, 10], 1)]),
         // And a row that was written since is found by its own, though another one has the same value there.
-        (3, step(Op::Create, 3, None, Some(&[5, 50, 1])), vec![(vec![1, 10], 1), (vec![2, 20], 1), (vec![5, 50, 1], 1)]),
+        (
+            3,
+            step(Op::Create, 3, None, Some(&[5, 50, 1])),
+            vec![(vec![1, 10], 1), (vec![2, 20], 1), (vec![5, 50, 1], 1)],
+        ),
     ];
     for (id, change, expected) in cases {
         let dir = tempfile::tempdir().unwrap();
@@ -289,7 +293,15 @@ fn a_store_remembers_whose_rows_it_holds() {
 fn a_change_of_an_unknown_schema_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
-    let change =
-        Change { op: Op::Truncate, schema: 99, place: 0, row: 0, statement: None, marker: None, before: None, after: None };
+    let change = Change {
+        op: Op::Truncate,
+        schema: 99,
+        place: 0,
+        row: 0,
+        statement: None,
+        marker: None,
+        before: None,
+        after: None,
+    };
     assert!(matches!(store.apply(&change, 0), Err(Error::UnknownSchema(99))));
 }

@@ -64,7 +64,8 @@ fn rows_are_found_by_key_with_the_columns_of_today_and_the_others_are_told_once(
 
         // Equal rows of a table without a key are taken one by one.
         let mut logs = intake.rows("shop.logs", 1)?;
-        let (line, count) = checks.logs.iter().find(|(_, count)| **count > 1).map(|(line, count)| (*line, *count)).unwrap();
+        let (line, count) =
+            checks.logs.iter().find(|(_, count)| **count > 1).map(|(line, count)| (*line, *count)).unwrap();
         assert_eq!(take(&mut *logs, &[line]), Some(vec![line]));
         let left = unseen(&mut *logs).into_iter().filter(|row| row[0] == line).count() as i64;
         assert_eq!(left, count - 1);

@@ -48,7 +48,10 @@ fn a_laggard_may_be_dropped_and_filled_anew() {
         assert!(round < 200, "it is dropped");
     }
     let error = running.sink("slow").error.unwrap();
-    assert!(error.contains("held back more of the journal than the limit") && error.contains("headwater rebuild slow"), "{error}");
+    assert!(
+        error.contains("held back more of the journal than the limit") && error.contains("headwater rebuild slow"),
+        "{error}"
+    );
     assert_eq!(running.source().state, "streaming");
     running.is_trimmed();
 

@@ -4,7 +4,13 @@ use crate::world::{Change, ITEMS, Running, World, eventually, item};
 
 /// What waits: the row's number, and its reason.
 fn letters(running: &Running<'_>) -> Vec<(u64, String)> {
-    running.engine.dead_letters("cache", 100).unwrap().into_iter().map(|letter| (letter.sequence, letter.reason)).collect()
+    running
+        .engine
+        .dead_letters("cache", 100)
+        .unwrap()
+        .into_iter()
+        .map(|letter| (letter.sequence, letter.reason))
+        .collect()
 }
 
 const BEHIND: &str = "an earlier change of this row waits here";
@@ -44,7 +50,11 @@ fn a_refused_row_waits_with_all_later_changes_of_it_and_the_others_go_on() {
         world.database.commit(vec![item(1, 4, 5)]);
         running.engine.wait(crate::world::DEADLINE).unwrap();
         assert_eq!(letters(&running).len(), 4, "what comes after a restart parks too");
-        assert_eq!(running.engine.replay("cache", vec![]).unwrap(), 0, "the first is refused again, so the others wait");
+        assert_eq!(
+            running.engine.replay("cache", vec![]).unwrap(),
+            0,
+            "the first is refused again, so the others wait"
+        );
         assert_eq!(running.engine.replay("cache", vec![6]).unwrap(), 0, "no later change overtakes an earlier one");
         assert_eq!(target.content().items[&1], 2);
 

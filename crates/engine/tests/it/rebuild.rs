@@ -1,6 +1,6 @@
 //! Followers that are filled from the rows which the journal stands for.
 
-use crate::world::{OTHER, Change, World, eventually};
+use crate::world::{Change, OTHER, World, eventually};
 use headwater_engine::FromWhere;
 use headwater_journal::read_folder;
 use headwater_model::Progress;
@@ -60,7 +60,9 @@ fn a_filling_that_was_cut_short_begins_again_from_nothing() {
         world.database.load(100, 1);
         // More rows than one batch takes.
         for part in 0..16 {
-            world.database.commit((0..999).map(|id| crate::world::item(10_000 + part * 1_000 + id, 0, 1 + id)).collect());
+            world
+                .database
+                .commit((0..999).map(|id| crate::world::item(10_000 + part * 1_000 + id, 0, 1 + id)).collect());
         }
         running.all_arrives();
         running.is_trimmed();

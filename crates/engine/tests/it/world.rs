@@ -8,7 +8,8 @@ use headwater_model::sink::{Batch, Connected, Event, Rejected, Sink, Written};
 use headwater_model::source::{Committed, Intake, Probe, SidePart, Source, SourceReport};
 use headwater_model::transaction::put_header;
 use headwater_model::{
-    Column, Error, Op, Origin, Progress, Result, Row, RowWriter, Schema, TransactionBuilder, TransactionHeader, Type, Value,
+    Column, Error, Op, Origin, Progress, Result, Row, RowWriter, Schema, TransactionBuilder, TransactionHeader, Type,
+    Value,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -266,7 +267,8 @@ const PART: usize = 50;
 pub fn append(intake: &mut dyn Intake, changes: &[Change], at: u64) -> Result<()> {
     let (known, _) = intake.schemas();
     let used: BTreeSet<u32> = changes.iter().map(|change| change.table).collect();
-    let schemas: Vec<Schema> = used.into_iter().filter(|id| !known.iter().any(|known| known.id == *id)).map(schema).collect();
+    let schemas: Vec<Schema> =
+        used.into_iter().filter(|id| !known.iter().any(|known| known.id == *id)).map(schema).collect();
     let side = format!("transaction {at}");
     let mut builder = TransactionBuilder::default();
     let mut announced = schemas.is_empty();
@@ -494,7 +496,8 @@ impl World {
 
     pub fn start(&self) -> Running<'_> {
         let database = self.database.clone();
-        let source = SourceSpec { name: "db".into(), build: Arc::new(move || Ok(Box::new(LogReader(database.clone())))) };
+        let source =
+            SourceSpec { name: "db".into(), build: Arc::new(move || Ok(Box::new(LogReader(database.clone())))) };
         let sink = |(name, target): &(&'static str, Arc<Target>)| {
             let target = target.clone();
             SinkSpec {

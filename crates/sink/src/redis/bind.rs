@@ -5,7 +5,7 @@
 
 use super::follow::{Columns, Ttl, Write, WriteKind};
 use super::template::BoundTemplate;
-use crate::render;
+use headwater_format::render;
 use headwater_model::{Column, Error, Result, Row, Schema, Type, Value};
 
 /// The values of one row, by the places of the schema's columns.

@@ -4,7 +4,7 @@
 //! the user said `lossy`. A reason names the column, not the value.
 
 use super::bind::Field;
-use crate::render;
+use headwater_format::render;
 use headwater_model::value::ZERO_TIMESTAMP;
 use headwater_model::{Date, Value};
 use std::io::Write as _;

@@ -9,7 +9,7 @@ use super::follow::Ttl;
 use super::interner::Interner;
 use super::numbers;
 use super::resp::{Commands, KEPT_BYTES_MAX};
-use crate::render;
+use headwater_format::render;
 use headwater_model::sink::{Event, Rejected};
 use headwater_model::{Change, Op, Result, SnapshotMarker, Value};
 use std::collections::{BTreeSet, HashMap, HashSet};

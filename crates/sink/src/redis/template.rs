@@ -4,7 +4,7 @@
 //! [`Template`] is what the user wrote; [`BoundTemplate`] knows the places of its columns in one version of a table.
 
 use super::bind::Image;
-use crate::render;
+use headwater_format::render;
 use headwater_model::{Schema, Type, Value};
 use std::fmt;
 

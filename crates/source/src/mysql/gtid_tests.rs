@@ -73,7 +73,9 @@ fn texts_are_read_as_the_server_prints_them() {
     ] {
         assert_eq!(text.parse::<GtidSet>().unwrap().to_string(), printed, "{text}");
     }
-    for text in ["x", "1-2-3", &format!("{a}:0"), &format!("{a}:1-"), &format!("{a}:9223372036854775807"), &format!("{a}:é")] {
+    for text in
+        ["x", "1-2-3", &format!("{a}:0"), &format!("{a}:1-"), &format!("{a}:9223372036854775807"), &format!("{a}:é")]
+    {
         assert!(text.parse::<GtidSet>().is_err(), "{text}");
     }
 }

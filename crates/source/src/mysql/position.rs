@@ -200,8 +200,16 @@ mod tests {
             (position(Gtids::None, "b.000009", 900), position(Gtids::None, "b.000010", 4), Some(false)),
             (position(Gtids::None, "b.1000000", 4), position(Gtids::None, "b.999999", 9), Some(true)),
             (position(Gtids::None, "b.000002", 4), position(Gtids::None, "b.000002", 4), Some(true)),
-            (position(set(&format!("{a}:1-5")), "b.000001", 4), position(set(&format!("{a}:2")), "z.000009", 9), Some(true)),
-            (position(set(&format!("{a}:1-5")), "b.000001", 4), position(set(&format!("{a}:6")), "a.000001", 1), Some(false)),
+            (
+                position(set(&format!("{a}:1-5")), "b.000001", 4),
+                position(set(&format!("{a}:2")), "z.000009", 9),
+                Some(true),
+            ),
+            (
+                position(set(&format!("{a}:1-5")), "b.000001", 4),
+                position(set(&format!("{a}:6")), "a.000001", 1),
+                Some(false),
+            ),
             (position(pos("0-1-5"), "b.000001", 4), position(pos("0-2-5"), "b.000001", 4), Some(true)),
             (position(Gtids::None, "b.000001", 4), position(set(&format!("{a}:6")), "b.000001", 5), Some(false)),
             (position(pos("0-1-5"), "b.000001", 4), position(set(""), "b.000001", 4), None),

@@ -97,7 +97,13 @@ pub fn require(options: &Options, server: &Server) -> Result<()> {
 }
 
 /// Compares our end with the server's log.
-pub fn compare(options: &Options, connection: &mut Connection, server: &Server, ours: Position, anew: bool) -> Result<Begin> {
+pub fn compare(
+    options: &Options,
+    connection: &mut Connection,
+    server: &Server,
+    ours: Position,
+    anew: bool,
+) -> Result<Begin> {
     let verdict = verdict(options, connection, server, ours)?;
     match verdict {
         Ok(position) => Ok(Begin::From(position)),
@@ -181,7 +187,8 @@ fn lost_by_server(name: &str, server: &Server, lost: &str) -> Error {
 }
 
 fn wrong_server(name: &str, server: &Server, ours: &Position) -> Error {
-    let identity = |uuid: Option<super::gtid::Uuid>| uuid.map_or_else(|| "without a UUID".to_owned(), |uuid| uuid.to_string());
+    let identity =
+        |uuid: Option<super::gtid::Uuid>| uuid.map_or_else(|| "without a UUID".to_owned(), |uuid| uuid.to_string());
     Error::stop(format!("source {name}: this is another server than the one whose log was read"))
         .detail(format!(
             "The position {}:{} is of server {}; this is {}, server {}",
@@ -246,8 +253,7 @@ pub fn dump(
         let uuid = format!("SET @slave_uuid = '{0}', @replica_uuid = '{0}'", reader_uuid(options.server_id));
         connection.execute(&uuid).map_err(failed)?;
     }
-    let request =
-        DumpRequest { server_id: options.server_id, report_host: "headwater", heartbeat, start, flags };
+    let request = DumpRequest { server_id: options.server_id, report_host: "headwater", heartbeat, start, flags };
     connection.into_dump(&request).map_err(failed)
 }
 

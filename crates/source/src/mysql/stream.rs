@@ -63,7 +63,13 @@ enum Ended {
 impl MySqlSource {
     /// A source that has not connected yet.
     pub fn new(options: Options) -> Self {
-        MySqlSource { options: Arc::new(options), canceller: Arc::default(), host: 0, begins_anew: false, has_begun: false }
+        MySqlSource {
+            options: Arc::new(options),
+            canceller: Arc::default(),
+            host: 0,
+            begins_anew: false,
+            has_begun: false,
+        }
     }
 }
 
@@ -183,7 +189,9 @@ impl MySqlSource {
     /// Where a new snapshot is allowed, a log that is gone is a reason to take it, not to stop.
     fn noticed(&mut self, error: Failed) -> Error {
         match error {
-            Failed::Refused(Refusal::Purged | Refusal::Lost, why) if self.options.snapshot == SnapshotMode::WhenNeeded => {
+            Failed::Refused(Refusal::Purged | Refusal::Lost, why)
+                if self.options.snapshot == SnapshotMode::WhenNeeded =>
+            {
                 self.begins_anew = true;
                 Error::reconnect(format!("source {}: beginning anew", self.options.name)).source(why)
             }
@@ -203,7 +211,8 @@ fn not_ours(options: &Options, error: super::position::NotPosition) -> Error {
 /// Drops side segments of transactions that will be read again, and answers the XA transactions that wait for their end.
 pub(super) fn drop_unfinished_sides(intake: &mut dyn Intake) -> Result<BTreeSet<String>> {
     let keys = intake.state_keys(XA_STATE);
-    let prepared: BTreeSet<String> = keys.iter().filter_map(|key| key.strip_prefix(XA_STATE)).map(str::to_owned).collect();
+    let prepared: BTreeSet<String> =
+        keys.iter().filter_map(|key| key.strip_prefix(XA_STATE)).map(str::to_owned).collect();
     let kept: BTreeSet<String> = prepared.iter().map(|id| side_of_xa(id)).collect();
     let sides = intake.sides();
     if let Some(lost) = kept.iter().find(|side| !sides.contains(side)) {
@@ -339,7 +348,9 @@ impl<'o> Stream<'o> {
             let silence = self.silence_max();
             let raw = match self.dump.next_event() {
                 Ok(Some(raw)) => raw,
-                Err(wire::Error::Timeout { .. }) if self.reads_are_short && self.heard_at.elapsed() < silence => continue,
+                Err(wire::Error::Timeout { .. }) if self.reads_are_short && self.heard_at.elapsed() < silence => {
+                    continue;
+                }
                 Ok(None) => return Err(self.ended_by_server()),
                 Err(error) => return Err(failed(&self.options.name, error)),
             };
@@ -366,7 +377,11 @@ impl<'o> Stream<'o> {
             Err(_) => 0,
         };
         if asked == 0 {
-            tracing::warn!(source = self.options.name, ?patterns, "no captured table matches the snapshot that was asked for");
+            tracing::warn!(
+                source = self.options.name,
+                ?patterns,
+                "no captured table matches the snapshot that was asked for"
+            );
             return Ok(false);
         }
         self.transactions.save_position(intake)?;

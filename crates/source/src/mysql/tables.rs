@@ -80,7 +80,8 @@ impl Tables {
             databases.iter().for_each(|(name, charset)| catalog.insert_database(name, charset));
         }
         let (schemas, next_schema) = intake.schemas();
-        let named = |schema: Schema| (TableName { database: schema.database.clone(), table: schema.table.clone() }, schema);
+        let named =
+            |schema: Schema| (TableName { database: schema.database.clone(), table: schema.table.clone() }, schema);
         Ok(Tables {
             source: options.name.clone(),
             filter: options.filter.clone(),
@@ -178,12 +179,15 @@ impl Tables {
             return Ok(Mapped::Ignored);
         }
         let stop = |error: Box<dyn std::error::Error + Send + Sync>| {
-            Error::stop(format!("source {}: the rows of {}.{} at {place} cannot be read", self.source, map.database, map.table))
-                .source(error)
-                .hint(
-                    "Run SET GLOBAL binlog_row_metadata = 'FULL', so that the log itself says what its rows are, and take \
+            Error::stop(format!(
+                "source {}: the rows of {}.{} at {place} cannot be read",
+                self.source, map.database, map.table
+            ))
+            .source(error)
+            .hint(
+                "Run SET GLOBAL binlog_row_metadata = 'FULL', so that the log itself says what its rows are, and take \
                      a new snapshot of the table (`headwater snapshot`).",
-                )
+            )
         };
         let known = self.catalog.table(map.database, map.table);
         if known.is_some_and(|def| def.sequence) {
@@ -211,13 +215,20 @@ impl Tables {
         }
         let Some(full) = self.publish(map.database, map.table) else { return Ok(Mapped::Ignored) };
         let mut plan = TablePlan::new(map, &Arc::new(full), &self.charsets).map_err(|error| {
-            Error::stop(format!("source {}: the rows of {}.{} at {place} cannot be read", self.source, map.database, map.table))
-                .source(error)
+            Error::stop(format!(
+                "source {}: the rows of {}.{} at {place} cannot be read",
+                self.source, map.database, map.table
+            ))
+            .source(error)
         })?;
         // MariaDB 11 leaves computed columns out of updates and deletes, whatever the row image.
         let layout = self.catalog.table(map.database, map.table).map(TableDef::layout).unwrap_or_default();
         let computed = |column: &ColumnDef| matches!(column.generated, Some(Generated::Virtual | Generated::Stored));
-        layout.iter().enumerate().filter(|(_, column)| computed(column)).for_each(|(place, _)| plan.allow_absent(place));
+        layout
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| computed(column))
+            .for_each(|(place, _)| plan.allow_absent(place));
         Ok(Mapped::Captured(plan))
     }
 
@@ -383,15 +394,19 @@ impl Tables {
 
     fn save_snapshot(&mut self, name: &TableName, state: Option<TableState>) {
         if self.filter.captures(&name.database, &name.table) {
-            self.push_state(StateUpdate { key: format!("{TABLE_PREFIX}{name}"), value: state.map(|state| state.encode()) });
+            self.push_state(StateUpdate {
+                key: format!("{TABLE_PREFIX}{name}"),
+                value: state.map(|state| state.encode()),
+            });
         }
     }
 
     /// The present shapes of all captured tables, as readers know them.
     pub fn captured(&mut self) -> Vec<Schema> {
-        let captured = self.catalog.tables().filter(|(name, def)| {
-            !def.sequence && self.filter.captures(&name.database, &name.table)
-        });
+        let captured = self
+            .catalog
+            .tables()
+            .filter(|(name, def)| !def.sequence && self.filter.captures(&name.database, &name.table));
         let names: Vec<TableName> = captured.map(|(name, _)| name.clone()).collect();
         names.iter().filter_map(|name| self.shape(&name.database, &name.table)).collect()
     }

@@ -420,7 +420,11 @@ impl Transactions {
     fn file_begins(&mut self, server_was_started: bool, intake: &mut dyn Intake) -> Result<()> {
         self.tables.forget_numbers();
         if server_was_started && self.open.is_some() {
-            tracing::warn!(source = self.source, place = self.place(), "the server crashed inside a transaction, which is dropped");
+            tracing::warn!(
+                source = self.source,
+                place = self.place(),
+                "the server crashed inside a transaction, which is dropped"
+            );
             self.discard(intake)?;
         }
         Ok(())
@@ -435,10 +439,11 @@ impl Transactions {
 
     fn unshown_changes(&self, verb: &str, table: Option<&str>) -> Error {
         let what = table.map_or_else(|| "captured tables".to_owned(), |table| format!("table {table}"));
-        self.stop(format!("a {verb} in statement format may have changed {what}, and the log does not show the rows")).hint(
-            "Run SET GLOBAL binlog_format = 'ROW' (and in the sessions that override it), then take a new snapshot \
+        self.stop(format!("a {verb} in statement format may have changed {what}, and the log does not show the rows"))
+            .hint(
+                "Run SET GLOBAL binlog_format = 'ROW' (and in the sessions that override it), then take a new snapshot \
              (`headwater snapshot`).",
-        )
+            )
     }
 
     /// An error that stops the source, and names where.

@@ -262,7 +262,9 @@ fn abridged(line: &str) -> String {
 
 #[test]
 fn a_mysql_log_becomes_transactions_whatever_crashes() {
-    check(MYSQL, expect![[r#"
+    check(
+        MYSQL,
+        expect![[r#"
         5085: c t Int(1) Text("a"), c t Int(3) Text("c")
         5087: c t Int(4) Text("a"), c t Int(6) Text("a")
         5088: c c1 Int(1) Text("a"), c c1 Int(3) Text("c"), c c1 Int(4) Text("a"), c c1 Int(6) Text("a")
@@ -274,12 +276,15 @@ fn a_mysql_log_becomes_transactions_whatever_crashes() {
         5099: t c1
         5100: t c1
         5101: c t2 Int(1) Int(3000) Text("last")
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_mariadb_log_becomes_transactions_whatever_crashes() {
-    check(MARIADB, expect![[r#"
+    check(
+        MARIADB,
+        expect![[r#"
         82: c t Int(1) Text("a"), c t Int(3) Text("c")
         84: c m Int(1) Text("x")
         85: c t Int(4) Text("a"), c t Int(6) Text("a")
@@ -294,7 +299,8 @@ fn a_mariadb_log_becomes_transactions_whatever_crashes() {
         99: t c1
         100: t c1
         101: c t2 Int(1) Int(3000) Text("last")
-    "#]]);
+    "#]],
+    );
 }
 
 fn header(kind: u8) -> EventHeader {

@@ -147,13 +147,8 @@ fn read_part(work: &Work, held: &mut Option<Connection>, job: &Job, out: &SyncSe
         Some(connection) => connection,
         None => held.insert(work.server.connect()?),
     };
-    let mut reading = Reading {
-        work,
-        after: job.after.clone(),
-        first: None,
-        next: None,
-        limit: u64::from(work.chunk_rows),
-    };
+    let mut reading =
+        Reading { work, after: job.after.clone(), first: None, next: None, limit: u64::from(work.chunk_rows) };
     loop {
         if job.newest.load(Ordering::Acquire) != job.generation || work.stopping.load(Ordering::Acquire) {
             return Ok(());
@@ -308,7 +303,8 @@ impl Reading<'_> {
                 kept.insert(connection.prepare(&sql).map_err(|error| self.work.server.error(error))?)
             }
         };
-        let mut rows = connection.execute_prepared(statement, &params).map_err(|error| self.work.server.error(error))?;
+        let mut rows =
+            connection.execute_prepared(statement, &params).map_err(|error| self.work.server.error(error))?;
         let plan = RowPlan::new(schema, rows.columns());
         let (mut read, mut count, mut cut) = (TransactionBuilder::default(), 0u64, false);
         let mut last_row = 0;

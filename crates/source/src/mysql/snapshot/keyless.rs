@@ -43,7 +43,9 @@ impl Snapshot {
             return Ok(());
         }
         if !intake.accepts_derived() {
-            return Err(Error::reconnect("the snapshot waits until the log has been read again to where followers are"));
+            return Err(Error::reconnect(
+                "the snapshot waits until the log has been read again to where followers are",
+            ));
         }
         let (mut connection, place) = self.open_at_one_place(&unread)?;
         let mut rows = TransactionBuilder::default();
@@ -83,8 +85,10 @@ impl Snapshot {
             return Ok((reading, place));
         }
         let mut locking = server.connect()?;
-        let names: Vec<String> =
-            tables.iter().map(|(table, _)| format!("{}.{} READ", quote(&table.database), quote(&table.table))).collect();
+        let names: Vec<String> = tables
+            .iter()
+            .map(|(table, _)| format!("{}.{} READ", quote(&table.database), quote(&table.table)))
+            .collect();
         locking.execute(&format!("LOCK TABLES {}", names.join(", "))).map_err(failed)?;
         reading.execute(begin).map_err(failed)?;
         let place = server.log_place(&mut locking, false)?;

@@ -24,8 +24,8 @@ use headwater_model::transaction::put_header;
 use headwater_model::{
     Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value,
 };
-use select::quote;
 use rewrite::{Underway, filled, rewrite, too_many};
+use select::quote;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -168,8 +168,11 @@ impl Snapshot {
             return Ok(());
         };
         if key_names(&table.schema) != key_names(schema) {
-            return Err(Error::stop(format!("the key of {} changed while the table was being read", schema.full_name()))
-                .hint("Which of its rows were read cannot be known any more; run `headwater snapshot` for the table."));
+            return Err(Error::stop(format!(
+                "the key of {} changed while the table was being read",
+                schema.full_name()
+            ))
+            .hint("Which of its rows were read cannot be known any more; run `headwater snapshot` for the table."));
         }
         table.schema = schema.clone();
         table.reopen = table.state.again;
@@ -215,7 +218,8 @@ impl Snapshot {
             Gtids::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {VISIBLE_MAX_S})"),
             // The lock waits for the commits that are under way.
             Gtids::None => {
-                let name = |table: &Table| format!("{}.{} READ", quote(&table.schema.database), quote(&table.schema.table));
+                let name =
+                    |table: &Table| format!("{}.{} READ", quote(&table.schema.database), quote(&table.schema.table));
                 let tables = self.tables.iter().filter(|table| !table.state.finished);
                 format!("LOCK TABLES {}", tables.map(name).collect::<Vec<_>>().join(", "))
             }
@@ -247,13 +251,7 @@ impl Snapshot {
         self.tables[job.table].generation.load(Ordering::Acquire) == job.generation
     }
 
-    fn add(
-        &mut self,
-        schema: Arc<Schema>,
-        workers: usize,
-        reads_unread: bool,
-        intake: &mut dyn Intake,
-    ) -> Result<()> {
+    fn add(&mut self, schema: Arc<Schema>, workers: usize, reads_unread: bool, intake: &mut dyn Intake) -> Result<()> {
         let key = format!("{TABLE_PREFIX}{}", schema.full_name());
         let stored = intake.state(&key).and_then(|bytes| TableState::decode(&bytes));
         let state = match stored {

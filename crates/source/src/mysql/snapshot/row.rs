@@ -13,7 +13,6 @@ pub struct RowPlan {
     fields: Vec<Field>,
 }
 
-
 #[derive(Clone, Copy, Debug)]
 enum Field {
     /// An integer of so many bytes.
@@ -176,8 +175,7 @@ fn bit(bytes: &[u8]) -> Option<u64> {
 fn date_time(input: &mut &[u8]) -> Option<DateTime> {
     let length = *input.split_off_first()?;
     let mut parts = take(input, length.into())?;
-    let mut value =
-        DateTime { date: Date { year: 0, month: 0, day: 0 }, hour: 0, minute: 0, second: 0, micros: 0 };
+    let mut value = DateTime { date: Date { year: 0, month: 0, day: 0 }, hour: 0, minute: 0, second: 0, micros: 0 };
     if !matches!(length, 0 | 4 | 7 | 11) {
         return None;
     }

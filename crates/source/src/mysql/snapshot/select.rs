@@ -185,7 +185,15 @@ mod tests {
     use headwater_model::Column;
 
     fn column(name: &str, kind: Type) -> Column {
-        Column { name: name.into(), kind, native: String::new(), nullable: false, default: None, hidden: false, excluded: false }
+        Column {
+            name: name.into(),
+            kind,
+            native: String::new(),
+            nullable: false,
+            default: None,
+            hidden: false,
+            excluded: false,
+        }
     }
 
     #[test]

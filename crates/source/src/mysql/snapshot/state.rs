@@ -49,7 +49,13 @@ impl TableState {
     /// A table that is read in these parts.
     pub fn in_parts(began_at: u64, bounds: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>) -> Self {
         let part = |(after, through)| PartState { after, through, done: None, finished: false };
-        TableState { began_at, parts: bounds.into_iter().map(part).collect(), finished: false, again: false, as_of: None }
+        TableState {
+            began_at,
+            parts: bounds.into_iter().map(part).collect(),
+            finished: false,
+            again: false,
+            as_of: None,
+        }
     }
 
     /// A table that needs no snapshot, or has had it.

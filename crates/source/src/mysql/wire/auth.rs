@@ -48,16 +48,17 @@ impl Plugin {
             "client_ed25519" => Self::Ed25519,
             "mysql_clear_password" => Self::ClearPassword,
             "parsec" => {
-                return Err("this plugin is not supported; identify the user VIA ed25519 or mysql_native_password".into());
-            }
-            "mysql_old_password" => {
                 return Err(
-                    "its hash is broken and is never sent; give the user a mysql_native_password"
-                        .into(),
+                    "this plugin is not supported; identify the user VIA ed25519 or mysql_native_password".into()
                 );
             }
+            "mysql_old_password" => {
+                return Err("its hash is broken and is never sent; give the user a mysql_native_password".into());
+            }
             _ => {
-                return Err("this plugin is not supported; use caching_sha2_password, mysql_native_password or ed25519".into());
+                return Err(
+                    "this plugin is not supported; use caching_sha2_password, mysql_native_password or ed25519".into(),
+                );
             }
         })
     }
@@ -110,19 +111,15 @@ impl Plugin {
             Self::CachingSha2Password if data == CACHING_SHA2_FULL && credentials.hides_secrets => {
                 Ok(Some(nul_terminated(credentials.password)))
             }
-            Self::CachingSha2Password if data == CACHING_SHA2_FULL => {
-                match credentials.server_public_key {
-                    Some(path) => encrypt(credentials.password, nonce, &read_key(path)?).map(Some),
-                    None => Ok(Some(CACHING_SHA2_KEY_REQUEST.to_vec())),
-                }
-            }
+            Self::CachingSha2Password if data == CACHING_SHA2_FULL => match credentials.server_public_key {
+                Some(path) => encrypt(credentials.password, nonce, &read_key(path)?).map(Some),
+                None => Ok(Some(CACHING_SHA2_KEY_REQUEST.to_vec())),
+            },
             // We asked for the key only where we mean to use it: never once the password has been sent in another way.
             Self::CachingSha2Password | Self::Sha256Password if !credentials.under_tls => {
                 encrypt(credentials.password, nonce, data).map(Some)
             }
-            _ => Err(
-                "the server continues the exchange in a way that this plugin does not know".into(),
-            ),
+            _ => Err("the server continues the exchange in a way that this plugin does not know".into()),
         }
     }
 }
@@ -134,12 +131,7 @@ fn short_nonce(nonce: &[u8]) -> Result<&[u8; SCRAMBLE_LENGTH], String> {
         .filter(|stripped| stripped.len() == SCRAMBLE_LENGTH)
         .unwrap_or(nonce)
         .try_into()
-        .map_err(|_| {
-            format!(
-                "the server's challenge has {} bytes where {SCRAMBLE_LENGTH} were due",
-                nonce.len()
-            )
-        })
+        .map_err(|_| format!("the server's challenge has {} bytes where {SCRAMBLE_LENGTH} were due", nonce.len()))
 }
 
 fn nul_terminated(password: &[u8]) -> Vec<u8> {
@@ -147,12 +139,7 @@ fn nul_terminated(password: &[u8]) -> Vec<u8> {
 }
 
 fn read_key(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| {
-        format!(
-            "the server's public key {} cannot be read: {error}",
-            path.display()
-        )
-    })
+    std::fs::read(path).map_err(|error| format!("the server's public key {} cannot be read: {error}", path.display()))
 }
 
 /// The password, mixed with the challenge and encrypted for the holder of the RSA key (OAEP with SHA-1, as MySQL has it).
@@ -163,20 +150,14 @@ fn encrypt(password: &[u8], nonce: &[u8], key_pem: &[u8]) -> Result<Vec<u8>, Str
         *byte ^= key;
     }
     let unusable = "the server's RSA public key cannot be used; give it a key of at least 2048 bits, or use TLS";
-    let key = SubjectPublicKeyInfoDer::from_pem_slice(key_pem)
-        .map_err(|error| format!("{unusable} ({error})"))?;
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(key_pem).map_err(|error| format!("{unusable} ({error})"))?;
     let key = PublicEncryptingKey::from_der(&key)
         .and_then(|key| OaepPublicEncryptingKey::new(key).map_err(Into::into))
         .map_err(|error| format!("{unusable} ({error})"))?;
     let mut encrypted = vec![0; key.ciphertext_size()];
     key.encrypt(&OAEP_SHA1_MGF1SHA1, &mixed, &mut encrypted, None)
         .map(|written| written.to_vec())
-        .map_err(|_| {
-            format!(
-                "a password of {} bytes is too long for the server's RSA key; use TLS",
-                password.len()
-            )
-        })
+        .map_err(|_| format!("a password of {} bytes is too long for the server's RSA key; use TLS", password.len()))
 }
 
 fn sign_ed25519(password: &[u8], nonce: &[u8]) -> Result<Vec<u8>, String> {
@@ -200,12 +181,7 @@ fn sign_ed25519(password: &[u8], nonce: &[u8]) -> Result<Vec<u8>, String> {
     }
     let response = ClientEd25519::default()
         .run(Password(password), nonce)
-        .map_err(|_| {
-            format!(
-                "the server's challenge has {} bytes where 32 were due",
-                nonce.len()
-            )
-        })?;
+        .map_err(|_| format!("the server's challenge has {} bytes where 32 were due", nonce.len()))?;
     Ok(response.data().unwrap_or_default().to_vec())
 }
 
@@ -216,85 +192,44 @@ mod tests {
     const NONCE: &[u8; 20] = b"01234567890123456789";
 
     fn credentials(password: &[u8], under_tls: bool) -> Credentials<'_> {
-        Credentials {
-            password,
-            server_public_key: None,
-            under_tls,
-            hides_secrets: under_tls,
-        }
+        Credentials { password, server_public_key: None, under_tls, hides_secrets: under_tls }
     }
 
     #[test]
     fn a_password_in_the_clear_needs_tls() {
         let (open, hidden) = (credentials(b"pw", false), credentials(b"pw", true));
         assert!(Plugin::ClearPassword.answer(NONCE, &open).is_err());
-        assert_eq!(
-            Plugin::ClearPassword.answer(NONCE, &hidden),
-            Ok(b"pw\0".to_vec())
-        );
-        let full = |credentials| {
-            Plugin::CachingSha2Password.answer_more(CACHING_SHA2_FULL, NONCE, credentials)
-        };
+        assert_eq!(Plugin::ClearPassword.answer(NONCE, &hidden), Ok(b"pw\0".to_vec()));
+        let full = |credentials| Plugin::CachingSha2Password.answer_more(CACHING_SHA2_FULL, NONCE, credentials);
         assert_eq!(full(&open), Ok(Some(CACHING_SHA2_KEY_REQUEST.to_vec())));
         assert_eq!(full(&hidden), Ok(Some(b"pw\0".to_vec())));
-        assert_eq!(
-            Plugin::Sha256Password.answer(NONCE, &open),
-            Ok(SHA256_KEY_REQUEST.to_vec())
-        );
+        assert_eq!(Plugin::Sha256Password.answer(NONCE, &open), Ok(SHA256_KEY_REQUEST.to_vec()));
     }
 
     #[test]
     fn an_empty_password_is_an_empty_answer() {
-        for plugin in [
-            Plugin::NativePassword,
-            Plugin::CachingSha2Password,
-            Plugin::Sha256Password,
-        ] {
-            assert_eq!(
-                plugin.answer(NONCE, &credentials(b"", false)),
-                Ok(Vec::new()),
-                "{plugin:?}"
-            );
+        for plugin in [Plugin::NativePassword, Plugin::CachingSha2Password, Plugin::Sha256Password] {
+            assert_eq!(plugin.answer(NONCE, &credentials(b"", false)), Ok(Vec::new()), "{plugin:?}");
         }
     }
 
     #[test]
     fn a_bad_challenge_or_key_is_an_error() {
         let credentials = credentials(b"pw", false);
-        for plugin in [
-            Plugin::NativePassword,
-            Plugin::CachingSha2Password,
-            Plugin::Ed25519,
-        ] {
+        for plugin in [Plugin::NativePassword, Plugin::CachingSha2Password, Plugin::Ed25519] {
             assert!(plugin.answer(b"short", &credentials).is_err(), "{plugin:?}");
             assert!(plugin.answer(b"", &credentials).is_err(), "{plugin:?}");
         }
-        for key in [
-            &b""[..],
-            b"-----BEGIN PUBLIC KEY-----\nMAo=\n-----END PUBLIC KEY-----\n",
-            b"\xff\0",
-        ] {
-            let error = Plugin::CachingSha2Password
-                .answer_more(key, NONCE, &credentials)
-                .expect_err("a bad key");
+        for key in [&b""[..], b"-----BEGIN PUBLIC KEY-----\nMAo=\n-----END PUBLIC KEY-----\n", b"\xff\0"] {
+            let error = Plugin::CachingSha2Password.answer_more(key, NONCE, &credentials).expect_err("a bad key");
             assert!(error.contains("RSA public key"), "{error}");
         }
     }
 
     #[test]
     fn unsupported_plugins_say_what_to_use_instead() {
-        for name in [
-            "parsec",
-            "mysql_old_password",
-            "authentication_kerberos_client",
-            "",
-        ] {
-            assert!(
-                Plugin::named(name)
-                    .expect_err(name)
-                    .contains("mysql_native_password"),
-                "{name}"
-            );
+        for name in ["parsec", "mysql_old_password", "authentication_kerberos_client", ""] {
+            assert!(Plugin::named(name).expect_err(name).contains("mysql_native_password"), "{name}");
         }
         for plugin in [
             Plugin::NativePassword,

@@ -39,15 +39,10 @@ pub struct ServerInfo {
 }
 
 impl ServerInfo {
-    pub(super) fn new(
-        version: String,
-        connection_id: u32,
-        offered_capabilities: u32,
-        capabilities: u32,
-    ) -> Self {
+    pub(super) fn new(version: String, connection_id: u32, offered_capabilities: u32, capabilities: u32) -> Self {
         // Since 10.2 MariaDB leaves out the flag that every MySQL sets, whatever a provider makes of the version's text.
-        let is_mariadb = version.contains("MariaDB")
-            || offered_capabilities & CapabilityFlags::CLIENT_LONG_PASSWORD.bits() == 0;
+        let is_mariadb =
+            version.contains("MariaDB") || offered_capabilities & CapabilityFlags::CLIENT_LONG_PASSWORD.bits() == 0;
         Self {
             version_parts: parse_version(&version, is_mariadb),
             version,
@@ -60,22 +55,14 @@ impl ServerInfo {
     }
 
     pub(super) fn under_tls(self, is_encrypted: bool) -> Self {
-        Self {
-            is_encrypted,
-            ..self
-        }
+        Self { is_encrypted, ..self }
     }
 }
 
 fn parse_version(version: &str, is_mariadb: bool) -> (u16, u16, u16) {
     // MariaDB 10 calls itself 5.5.5 first, for the sake of old replicas.
-    let text = version
-        .strip_prefix("5.5.5-")
-        .filter(|_| is_mariadb)
-        .unwrap_or(version);
-    let mut parts = text
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|part| part.parse().unwrap_or(0));
+    let text = version.strip_prefix("5.5.5-").filter(|_| is_mariadb).unwrap_or(version);
+    let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     (next(), next(), next())
 }
@@ -93,20 +80,9 @@ impl Link {
         let peer = self.peer.clone();
         match error {
             FrameError::Io(error) => self.io(step, error),
-            FrameError::Closed { .. } if self.canceller.is_cancelled() => {
-                Error::Cancelled { peer, step }
-            }
-            FrameError::Closed { mid_packet } => Error::Closed {
-                peer,
-                step,
-                mid_packet,
-            },
-            FrameError::TooLarge { bytes_max } => Error::TooLarge {
-                peer,
-                step,
-                what: "a packet",
-                bytes_max,
-            },
+            FrameError::Closed { .. } if self.canceller.is_cancelled() => Error::Cancelled { peer, step },
+            FrameError::Closed { mid_packet } => Error::Closed { peer, step, mid_packet },
+            FrameError::TooLarge { bytes_max } => Error::TooLarge { peer, step, what: "a packet", bytes_max },
             FrameError::OutOfOrder { .. } => self.protocol(step, error.to_string()),
         }
     }
@@ -116,31 +92,17 @@ impl Link {
         let peer = self.peer.clone();
         match source.kind() {
             _ if self.canceller.is_cancelled() => Error::Cancelled { peer, step },
-            K::WouldBlock | K::TimedOut => Error::Timeout {
-                peer,
-                step,
-                after: self.timeout.unwrap_or_default(),
-            },
-            K::UnexpectedEof => Error::Closed {
-                peer,
-                step,
-                mid_packet: true,
-            },
-            K::ConnectionReset | K::BrokenPipe | K::ConnectionAborted => Error::Closed {
-                peer,
-                step,
-                mid_packet: false,
-            },
+            K::WouldBlock | K::TimedOut => Error::Timeout { peer, step, after: self.timeout.unwrap_or_default() },
+            K::UnexpectedEof => Error::Closed { peer, step, mid_packet: true },
+            K::ConnectionReset | K::BrokenPipe | K::ConnectionAborted => {
+                Error::Closed { peer, step, mid_packet: false }
+            }
             _ => Error::Io { peer, step, source },
         }
     }
 
     pub fn protocol(&self, step: &'static str, what: impl Into<String>) -> Error {
-        Error::Protocol {
-            peer: self.peer.clone(),
-            step,
-            what: what.into(),
-        }
+        Error::Protocol { peer: self.peer.clone(), step, what: what.into() }
     }
 
     pub fn truncated(&self, step: &'static str, error: Truncated) -> Error {
@@ -148,20 +110,12 @@ impl Link {
     }
 
     /// Passes any packet but the server's error packet.
-    pub fn refuse_error_packet<'a>(
-        &self,
-        step: &'static str,
-        packet: &'a [u8],
-    ) -> Result<&'a [u8]> {
+    pub fn refuse_error_packet<'a>(&self, step: &'static str, packet: &'a [u8]) -> Result<&'a [u8]> {
         if packet.first() != Some(&0xff) {
             return Ok(packet);
         }
         match ServerError::parse(packet) {
-            Ok(error) => Err(Error::Server {
-                peer: self.peer.clone(),
-                step,
-                error,
-            }),
+            Ok(error) => Err(Error::Server { peer: self.peer.clone(), step, error }),
             Err(error) => Err(self.truncated(step, error)),
         }
     }
@@ -198,33 +152,20 @@ impl Connection {
     pub fn connect(options: &Options, host_index: usize) -> Result<Self> {
         const STEP: &str = "connecting";
         let address = options.hosts.get(host_index).ok_or_else(|| {
-            Error::Invalid(format!(
-                "host number {host_index} of {} does not exist",
-                options.hosts.len()
-            ))
+            Error::Invalid(format!("host number {host_index} of {} does not exist", options.hosts.len()))
         })?;
         let peer: Arc<str> = format!("{address} (user {:?})", options.user).into();
         let timeout = Some(options.connect_timeout);
         let unreachable = |source: io::Error| match source.kind() {
-            io::ErrorKind::TimedOut => Error::Timeout {
-                peer: peer.clone(),
-                step: STEP,
-                after: options.connect_timeout,
-            },
-            _ => Error::Io {
-                peer: peer.clone(),
-                step: STEP,
-                source,
-            },
+            io::ErrorKind::TimedOut => {
+                Error::Timeout { peer: peer.clone(), step: STEP, after: options.connect_timeout }
+            }
+            _ => Error::Io { peer: peer.clone(), step: STEP, source },
         };
         let socket = Socket::connect(address, options).map_err(unreachable)?;
         socket.set_timeouts(timeout).map_err(unreachable)?;
         let canceller = Canceller::of(&socket).map_err(unreachable)?;
-        let link = Link {
-            peer,
-            canceller,
-            timeout,
-        };
+        let link = Link { peer, canceller, timeout };
 
         let (stream, server) = handshake::perform(socket, address, options, &link)?;
         let mut connection = Self {
@@ -259,9 +200,7 @@ impl Connection {
     /// The limit of each silence from now on; `None` waits for ever.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
         let socket = self.stream.transport().socket();
-        socket
-            .set_timeouts(timeout)
-            .map_err(|error| self.link.io("setting the read timeout", error))?;
+        socket.set_timeouts(timeout).map_err(|error| self.link.io("setting the read timeout", error))?;
         self.link.timeout = timeout;
         Ok(())
     }
@@ -301,10 +240,7 @@ impl Connection {
         let Err(error) = self.stream.write_packet(body) else {
             return Ok(());
         };
-        if matches!(
-            error.kind(),
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-        ) {
+        if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
             // A server that closes while we send has mostly said why (1153, 4031).
             if let Err(said @ Error::Server { .. }) = self.answer(step) {
                 return Err(said);
@@ -315,10 +251,7 @@ impl Connection {
 
     /// The next packet of the answer; the server's error packet ends it.
     pub(super) fn answer(&mut self, step: &'static str) -> Result<&[u8]> {
-        let packet = self
-            .stream
-            .read_packet(self.packet_bytes_max)
-            .map_err(|error| self.link.frame(step, error))?;
+        let packet = self.stream.read_packet(self.packet_bytes_max).map_err(|error| self.link.frame(step, error))?;
         if packet.first() == Some(&0xff) {
             self.turn = Turn::Ours;
         }
@@ -347,11 +280,7 @@ mod tests {
             ("", long_password, false, (0, 0, 0)),
         ] {
             let server = ServerInfo::new(text.into(), 1, flags, 0);
-            assert_eq!(
-                (server.is_mariadb, server.version_parts),
-                (is_mariadb, parts),
-                "{text:?}"
-            );
+            assert_eq!((server.is_mariadb, server.version_parts), (is_mariadb, parts), "{text:?}");
         }
     }
 }

@@ -79,10 +79,7 @@ impl Connection {
             let timeout = self.link.timeout.map(|timeout| timeout.max(shortest));
             self.set_read_timeout(timeout)?;
         }
-        Ok(Dump {
-            connection: self,
-            has_failed: false,
-        })
+        Ok(Dump { connection: self, has_failed: false })
     }
 }
 
@@ -110,15 +107,8 @@ impl Dump {
     /// [`Error::Closed`], [`Error::Cancelled`].
     pub fn next_event(&mut self) -> Result<Option<&[u8]>> {
         self.refuse_after_failure()?;
-        let Connection {
-            stream,
-            link,
-            packet_bytes_max,
-            ..
-        } = &mut self.connection;
-        let packet = stream
-            .read_packet(*packet_bytes_max)
-            .map_err(|error| link.frame(READING, error));
+        let Connection { stream, link, packet_bytes_max, .. } = &mut self.connection;
+        let packet = stream.read_packet(*packet_bytes_max).map_err(|error| link.frame(READING, error));
         match packet.and_then(|packet| event_of(link, packet)) {
             Err(error) => Err(noted(&mut self.has_failed, error)),
             event => event,
@@ -129,9 +119,7 @@ impl Dump {
     pub fn next_event_or_stream(&mut self, whole_bytes_max: usize) -> Result<Option<Event<'_>>> {
         self.refuse_after_failure()?;
         let Connection { stream, link, .. } = &mut self.connection;
-        let packet = stream
-            .next_packet(whole_bytes_max)
-            .map_err(|error| link.frame(READING, error));
+        let packet = stream.next_packet(whole_bytes_max).map_err(|error| link.frame(READING, error));
         let event = packet.and_then(|packet| match packet {
             Packet::Whole(packet) => Ok(event_of(link, packet)?.map(Event::Whole)),
             Packet::Large(packet) => LargeEvent::open(packet, link).map(Event::Large).map(Some),
@@ -182,9 +170,7 @@ pub struct LargeEvent<'a> {
 impl<'a> LargeEvent<'a> {
     fn open(mut packet: LargePacket<'a, Transport>, link: &'a Link) -> Result<Self> {
         let mut header = [0xff];
-        packet
-            .read(&mut header)
-            .map_err(|error| link.frame(READING, error))?;
+        packet.read(&mut header).map_err(|error| link.frame(READING, error))?;
         match header {
             [0] => Ok(Self { packet, link }),
             _ => Err(link.protocol(READING, "a packet that is no event")),
@@ -193,21 +179,17 @@ impl<'a> LargeEvent<'a> {
 
     /// The next piece of the event, empty at its end; valid until the next call.
     pub fn piece(&mut self) -> Result<&[u8]> {
-        self.packet
-            .piece()
-            .map_err(|error| self.link.frame(READING, error))
+        self.packet.piece().map_err(|error| self.link.frame(READING, error))
     }
 }
 
 impl Read for LargeEvent<'_> {
     /// Errors carry an [`Error`] inside; those of a read timeout have the kind `TimedOut` and lose nothing.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.packet
-            .read(out)
-            .map_err(|error| match self.link.frame(READING, error) {
-                error @ Error::Timeout { .. } => io::Error::new(io::ErrorKind::TimedOut, error),
-                error => io::Error::other(error),
-            })
+        self.packet.read(out).map_err(|error| match self.link.frame(READING, error) {
+            error @ Error::Timeout { .. } => io::Error::new(io::ErrorKind::TimedOut, error),
+            error => io::Error::other(error),
+        })
     }
 }
 
@@ -247,10 +229,7 @@ fn session_variables(heartbeat: Duration) -> String {
 fn registration(request: &DumpRequest<'_>) -> Result<Vec<u8>> {
     let host = request.report_host.as_bytes();
     let host_bytes = u8::try_from(host.len()).map_err(|_| {
-        Error::Invalid(format!(
-            "{REGISTERING}: the name to report has {} bytes; at most 255 fit",
-            host.len()
-        ))
+        Error::Invalid(format!("{REGISTERING}: the name to report has {} bytes; at most 255 fit", host.len()))
     })?;
     let mut command = vec![COM_REGISTER_SLAVE];
     command.extend_from_slice(&request.server_id.to_le_bytes());
@@ -278,12 +257,8 @@ fn dump_command(request: &DumpRequest<'_>) -> Result<Vec<u8>> {
             Ok(command)
         }
         DumpStart::Gtid { encoded_set } => {
-            let set_bytes = u32::try_from(encoded_set.len()).map_err(|_| {
-                Error::Invalid(format!(
-                    "{STARTING}: a GTID set of {} bytes",
-                    encoded_set.len()
-                ))
-            })?;
+            let set_bytes = u32::try_from(encoded_set.len())
+                .map_err(|_| Error::Invalid(format!("{STARTING}: a GTID set of {} bytes", encoded_set.len())))?;
             let mut command = vec![COM_BINLOG_DUMP_GTID];
             command.extend_from_slice(&request.flags.to_le_bytes());
             command.extend_from_slice(&request.server_id.to_le_bytes());
@@ -301,32 +276,18 @@ mod tests {
     use super::*;
 
     fn request(start: DumpStart<'_>) -> DumpRequest<'_> {
-        DumpRequest {
-            server_id: 0x0102_0304,
-            report_host: "hw",
-            heartbeat: Duration::from_secs(1),
-            start,
-            flags: 2,
-        }
+        DumpRequest { server_id: 0x0102_0304, report_host: "hw", heartbeat: Duration::from_secs(1), start, flags: 2 }
     }
 
     #[test]
     fn commands_are_laid_out_as_the_protocol_says() {
-        let position = request(DumpStart::Position {
-            file: "b.1",
-            offset: 4,
-        });
-        let gtid = request(DumpStart::Gtid {
-            encoded_set: b"set",
-        });
+        let position = request(DumpStart::Position { file: "b.1", offset: 4 });
+        let gtid = request(DumpStart::Gtid { encoded_set: b"set" });
         assert_eq!(
             registration(&position).expect("a short name"),
             b"\x15\x04\x03\x02\x01\x02hw\0\0\0\0\0\0\0\0\0\0\0\0"
         );
-        assert_eq!(
-            dump_command(&position).expect("a small offset"),
-            b"\x12\x04\0\0\0\x02\0\x04\x03\x02\x01b.1"
-        );
+        assert_eq!(dump_command(&position).expect("a small offset"), b"\x12\x04\0\0\0\x02\0\x04\x03\x02\x01b.1");
         assert_eq!(
             dump_command(&gtid).expect("a small set"),
             b"\x1e\x02\0\x04\x03\x02\x01\0\0\0\0\x04\0\0\0\0\0\0\0\x03\0\0\0set"
@@ -335,26 +296,10 @@ mod tests {
 
     #[test]
     fn what_the_protocol_cannot_carry_is_refused() {
-        let far = request(DumpStart::Position {
-            file: "b.1",
-            offset: 1 << 32,
-        });
-        assert!(
-            dump_command(&far)
-                .expect_err("too far")
-                .to_string()
-                .contains("4 GiB")
-        );
+        let far = request(DumpStart::Position { file: "b.1", offset: 1 << 32 });
+        assert!(dump_command(&far).expect_err("too far").to_string().contains("4 GiB"));
         let name = "x".repeat(256);
-        let long = DumpRequest {
-            report_host: &name,
-            ..request(DumpStart::Gtid { encoded_set: b"" })
-        };
-        assert!(
-            registration(&long)
-                .expect_err("too long")
-                .to_string()
-                .contains("255")
-        );
+        let long = DumpRequest { report_host: &name, ..request(DumpStart::Gtid { encoded_set: b"" }) };
+        assert!(registration(&long).expect_err("too long").to_string().contains("255"));
     }
 }

@@ -87,9 +87,7 @@ pub enum Error {
         reason: String,
     },
     /// The server sent what the protocol does not allow here.
-    #[error(
-        "{peer}: {step}: {what}; is this a MySQL or MariaDB server, reached without a proxy that changes packets?"
-    )]
+    #[error("{peer}: {step}: {what}; is this a MySQL or MariaDB server, reached without a proxy that changes packets?")]
     Protocol {
         /// The server and user.
         peer: Arc<str>,
@@ -99,9 +97,7 @@ pub enum Error {
         what: String,
     },
     /// A packet or a result is larger than its limit.
-    #[error(
-        "{peer}: {step}: {what} of more than {bytes_max} bytes; raise that limit if it is meant to be so large"
-    )]
+    #[error("{peer}: {step}: {what} of more than {bytes_max} bytes; raise that limit if it is meant to be so large")]
     TooLarge {
         /// The server and user.
         peer: Arc<str>,
@@ -160,11 +156,7 @@ impl ServerError {
             }
             _ => None,
         };
-        Ok(Self {
-            code,
-            sqlstate,
-            message: String::from_utf8_lossy(fields.0).into_owned(),
-        })
+        Ok(Self { code, sqlstate, message: String::from_utf8_lossy(fields.0).into_owned() })
     }
 }
 
@@ -192,21 +184,13 @@ mod tests {
     #[test]
     fn error_packets_parse_with_and_without_a_sqlstate() {
         for (packet, expected) in [
-            (
-                &b"\xff\x15\x04#28000Access denied"[..],
-                Some("1045 (28000): Access denied"),
-            ),
-            (
-                b"\xff\x10\x04Too many connections",
-                Some("1040: Too many connections"),
-            ),
+            (&b"\xff\x15\x04#28000Access denied"[..], Some("1045 (28000): Access denied")),
+            (b"\xff\x10\x04Too many connections", Some("1040: Too many connections")),
             (b"\xff\xd4\x04", Some("1236: ")),
             (b"\xff\xd4\x04#123", Some("1236: #123")),
             (b"\xff\x15", None),
         ] {
-            let seen = ServerError::parse(packet)
-                .ok()
-                .map(|error| error.to_string());
+            let seen = ServerError::parse(packet).ok().map(|error| error.to_string());
             assert_eq!(seen.as_deref(), expected, "{packet:?}");
         }
     }

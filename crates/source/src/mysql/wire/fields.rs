@@ -65,9 +65,7 @@ impl<'a> Fields<'a> {
     pub fn lenenc_bytes_or_null(&mut self) -> Result<Option<&'a [u8]>, Truncated> {
         match self.lenenc_or_null()? {
             None => Ok(None),
-            Some(count) => self
-                .bytes(usize::try_from(count).map_err(|_| Truncated)?)
-                .map(Some),
+            Some(count) => self.bytes(usize::try_from(count).map_err(|_| Truncated)?).map(Some),
         }
     }
 
@@ -157,13 +155,7 @@ mod tests {
 
     #[test]
     fn a_string_longer_than_its_packet_is_refused() {
-        for packet in [
-            &b"\x05abcd"[..],
-            b"\xfe\xff\xff\xff\xff\xff\xff\xff\xffx",
-            b"\xfc\x01",
-            b"\xff",
-            b"",
-        ] {
+        for packet in [&b"\x05abcd"[..], b"\xfe\xff\xff\xff\xff\xff\xff\xff\xffx", b"\xfc\x01", b"\xff", b""] {
             assert_eq!(Fields(packet).lenenc_bytes(), Err(Truncated), "{packet:?}");
         }
         assert_eq!(Fields(b"\xfb").lenenc_bytes_or_null(), Ok(None));

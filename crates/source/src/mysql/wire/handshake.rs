@@ -88,13 +88,8 @@ pub(super) fn perform(
     } else {
         log_in(&mut stream, capabilities, &greeting, options, link)?;
     }
-    let server = ServerInfo::new(
-        greeting.version,
-        greeting.connection_id,
-        greeting.capabilities,
-        capabilities.bits(),
-    )
-    .under_tls(matches!(stream.transport(), Transport::Tls(_)));
+    let server = ServerInfo::new(greeting.version, greeting.connection_id, greeting.capabilities, capabilities.bits())
+        .under_tls(matches!(stream.transport(), Transport::Tls(_)));
     Ok((stream, server))
 }
 
@@ -103,10 +98,7 @@ fn negotiate(greeting: &Greeting, options: &Options, link: &Link) -> Result<Capa
     let needed = C::CLIENT_PROTOCOL_41 | C::CLIENT_SECURE_CONNECTION | C::CLIENT_PLUGIN_AUTH;
     let offered = CapabilityFlags::from_bits_truncate(greeting.capabilities);
     if !offered.contains(needed) {
-        return Err(link.protocol(
-            GREETING,
-            format!("server {} is too old to talk to", greeting.version),
-        ));
+        return Err(link.protocol(GREETING, format!("server {} is too old to talk to", greeting.version)));
     }
     let wanted = C::CLIENT_LONG_FLAG
         | C::CLIENT_TRANSACTIONS
@@ -122,12 +114,7 @@ fn negotiate(greeting: &Greeting, options: &Options, link: &Link) -> Result<Capa
     Ok(capabilities)
 }
 
-fn wants_tls(
-    greeting: &Greeting,
-    address: &Address,
-    options: &Options,
-    link: &Link,
-) -> Result<bool> {
+fn wants_tls(greeting: &Greeting, address: &Address, options: &Options, link: &Link) -> Result<bool> {
     let offered = greeting.capabilities & CapabilityFlags::CLIENT_SSL.bits() != 0;
     match options.tls.mode {
         TlsMode::Disabled => Ok(false),
@@ -143,24 +130,14 @@ fn wants_tls(
     }
 }
 
-fn start_tls(
-    transport: Transport,
-    address: &Address,
-    options: &Options,
-    link: &Link,
-) -> Result<Transport> {
+fn start_tls(transport: Transport, address: &Address, options: &Options, link: &Link) -> Result<Transport> {
     let Transport::Plain(socket) = transport else {
         return Err(link.protocol("starting TLS", "TLS runs already"));
     };
-    tls::upgrade(socket, address, &options.tls)
-        .map(Transport::Tls)
-        .map_err(|fault| match fault {
-            TlsFault::Io(error) => link.io("starting TLS", error),
-            TlsFault::Refused(reason) => Error::Tls {
-                peer: link.peer.clone(),
-                reason,
-            },
-        })
+    tls::upgrade(socket, address, &options.tls).map(Transport::Tls).map_err(|fault| match fault {
+        TlsFault::Io(error) => link.io("starting TLS", error),
+        TlsFault::Refused(reason) => Error::Tls { peer: link.peer.clone(), reason },
+    })
 }
 
 /// The fields that the request for TLS and the login have in common.
@@ -174,21 +151,13 @@ fn login_head(capabilities: CapabilityFlags) -> Vec<u8> {
 }
 
 /// Protocol: "Protocol::HandshakeResponse41".
-fn login(
-    capabilities: CapabilityFlags,
-    options: &Options,
-    plugin: Plugin,
-    answer: &[u8],
-) -> Result<Vec<u8>> {
+fn login(capabilities: CapabilityFlags, options: &Options, plugin: Plugin, answer: &[u8]) -> Result<Vec<u8>> {
     let mut packet = login_head(capabilities);
     put_nul_terminated(&mut packet, "user", options.user.as_bytes())?;
     if capabilities.contains(CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA) {
         put_lenenc_bytes(&mut packet, answer);
     } else {
-        packet.push(
-            u8::try_from(answer.len())
-                .map_err(|_| Error::Invalid("the password is too long".into()))?,
-        );
+        packet.push(u8::try_from(answer.len()).map_err(|_| Error::Invalid("the password is too long".into()))?);
         packet.extend_from_slice(answer);
     }
     if let Some(database) = &options.database {
@@ -197,12 +166,7 @@ fn login(
     put_nul_terminated(&mut packet, "plugin", plugin.name().as_bytes())?;
     if capabilities.contains(CapabilityFlags::CLIENT_CONNECT_ATTRS) {
         let mut attributes = Vec::new();
-        for text in [
-            "program_name",
-            &options.program_name,
-            "_pid",
-            &std::process::id().to_string(),
-        ] {
+        for text in ["program_name", &options.program_name, "_pid", &std::process::id().to_string()] {
             put_lenenc_bytes(&mut attributes, text.as_bytes());
         }
         put_lenenc(&mut packet, attributes.len() as u64);
@@ -213,9 +177,7 @@ fn login(
 
 fn put_nul_terminated(packet: &mut Vec<u8>, what: &str, value: &[u8]) -> Result<()> {
     if value.contains(&0) {
-        return Err(Error::Invalid(format!(
-            "the {what} must not contain a NUL character"
-        )));
+        return Err(Error::Invalid(format!("the {what} must not contain a NUL character")));
     }
     packet.extend_from_slice(value);
     packet.push(0);
@@ -235,11 +197,7 @@ fn log_in(
         under_tls: matches!(stream.transport(), Transport::Tls(_)),
         hides_secrets: stream.transport().hides_secrets(),
     };
-    let refused = |plugin: &str, reason: String| Error::Auth {
-        peer: link.peer.clone(),
-        plugin: plugin.into(),
-        reason,
-    };
+    let refused = |plugin: &str, reason: String| Error::Auth { peer: link.peer.clone(), plugin: plugin.into(), reason };
 
     // We open with the server's usual plugin where the greeting's challenge fits it. The user's own may differ: then the
     // server asks us to switch, so that a plugin we do not know is no reason to give up yet.
@@ -248,14 +206,8 @@ fn log_in(
         _ => Plugin::NativePassword,
     };
     let mut nonce = greeting.nonce.clone();
-    let answer = plugin
-        .answer(&nonce, &credentials)
-        .map_err(|reason| refused(plugin.name(), reason))?;
-    write(
-        stream,
-        link,
-        &login(capabilities, options, plugin, &answer)?,
-    )?;
+    let answer = plugin.answer(&nonce, &credentials).map_err(|reason| refused(plugin.name(), reason))?;
+    write(stream, link, &login(capabilities, options, plugin, &answer)?)?;
 
     for _ in 0..EXCHANGES_MAX {
         let packet = read(stream, link, AUTHENTICATING)?;
@@ -264,16 +216,12 @@ fn log_in(
             [0xfe] => {
                 return Err(refused(
                     "mysql_old_password",
-                    Plugin::named("mysql_old_password")
-                        .err()
-                        .unwrap_or_default(),
+                    Plugin::named("mysql_old_password").err().unwrap_or_default(),
                 ));
             }
             [0xfe, request @ ..] => {
                 let mut fields = Fields(request);
-                let name = fields
-                    .nul_terminated()
-                    .map_err(|error| link.truncated(AUTHENTICATING, error))?;
+                let name = fields.nul_terminated().map_err(|error| link.truncated(AUTHENTICATING, error))?;
                 let name = String::from_utf8_lossy(name).into_owned();
                 plugin = Plugin::named(&name).map_err(|reason| refused(&name, reason))?;
                 nonce = fields.0.to_vec();
@@ -281,47 +229,27 @@ fn log_in(
             }
             [0x01, data @ ..] => plugin.answer_more(data, &nonce, &credentials).transpose(),
             [0x02, ..] => {
-                return Err(refused(
-                    "a second factor",
-                    "the user needs a second factor; use one that does not".into(),
-                ));
+                return Err(refused("a second factor", "the user needs a second factor; use one that does not".into()));
             }
             _ => return Err(link.protocol(AUTHENTICATING, "an unknown packet arrived")),
         };
         if let Some(answer) = answer {
-            write(
-                stream,
-                link,
-                &answer.map_err(|reason| refused(plugin.name(), reason))?,
-            )?;
+            write(stream, link, &answer.map_err(|reason| refused(plugin.name(), reason))?)?;
         }
     }
-    Err(link.protocol(
-        AUTHENTICATING,
-        format!("the server still asks after {EXCHANGES_MAX} answers"),
-    ))
+    Err(link.protocol(AUTHENTICATING, format!("the server still asks after {EXCHANGES_MAX} answers")))
 }
 
-fn read<'a>(
-    stream: &'a mut PacketStream<Transport>,
-    link: &Link,
-    step: &'static str,
-) -> Result<&'a [u8]> {
-    let packet = stream
-        .read_packet(HANDSHAKE_PACKET_BYTES_MAX)
-        .map_err(|error| match error {
-            FrameError::TooLarge { .. } => {
-                link.protocol(step, "a packet far too large for a handshake arrived")
-            }
-            error => link.frame(step, error),
-        })?;
+fn read<'a>(stream: &'a mut PacketStream<Transport>, link: &Link, step: &'static str) -> Result<&'a [u8]> {
+    let packet = stream.read_packet(HANDSHAKE_PACKET_BYTES_MAX).map_err(|error| match error {
+        FrameError::TooLarge { .. } => link.protocol(step, "a packet far too large for a handshake arrived"),
+        error => link.frame(step, error),
+    })?;
     link.refuse_error_packet(step, packet)
 }
 
 fn write(stream: &mut PacketStream<Transport>, link: &Link, packet: &[u8]) -> Result<()> {
-    stream
-        .write_packet(packet)
-        .map_err(|error| link.io(AUTHENTICATING, error))
+    stream.write_packet(packet).map_err(|error| link.io(AUTHENTICATING, error))
 }
 
 #[cfg(test)]
@@ -354,11 +282,7 @@ mod tests {
         let packet = greeting();
         let fixed = packet.len() - "caching_sha2_password\0".len();
         for cut in 0..fixed {
-            assert_eq!(
-                Greeting::parse(&packet[..cut]),
-                Err(Truncated),
-                "cut at {cut}"
-            );
+            assert_eq!(Greeting::parse(&packet[..cut]), Err(Truncated), "cut at {cut}");
         }
     }
 

@@ -39,10 +39,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            hosts: vec![Address::Tcp {
-                host: "127.0.0.1".into(),
-                port: Address::PORT_DEFAULT,
-            }],
+            hosts: vec![Address::Tcp { host: "127.0.0.1".into(), port: Address::PORT_DEFAULT }],
             user: String::new(),
             password: Secret::default(),
             database: None,
@@ -160,15 +157,9 @@ impl TlsMode {
     /// Reads what [`TlsMode::as_str`] writes, whatever its case and whether words are joined by `_` or `-`.
     pub fn parse(text: &str) -> Option<Self> {
         let wanted = text.to_ascii_lowercase().replace('-', "_");
-        [
-            Self::Disabled,
-            Self::Preferred,
-            Self::Required,
-            Self::VerifyCa,
-            Self::VerifyIdentity,
-        ]
-        .into_iter()
-        .find(|mode| mode.as_str() == wanted)
+        [Self::Disabled, Self::Preferred, Self::Required, Self::VerifyCa, Self::VerifyIdentity]
+            .into_iter()
+            .find(|mode| mode.as_str() == wanted)
     }
 }
 
@@ -178,14 +169,8 @@ mod tests {
 
     #[test]
     fn a_password_is_never_printed() {
-        let options = Options {
-            password: "hunter2".into(),
-            ..Options::default()
-        };
+        let options = Options { password: "hunter2".into(), ..Options::default() };
         let printed = format!("{options:?}");
-        assert!(
-            printed.contains("***") && !printed.contains("hunter2"),
-            "{printed}"
-        );
+        assert!(printed.contains("***") && !printed.contains("hunter2"), "{printed}");
     }
 }

@@ -134,9 +134,7 @@ impl<S> PacketStream<S> {
     /// Whether the next read returns a packet without asking the transport.
     pub fn has_buffered_packet(&self) -> bool {
         let buffered = &self.buffer[self.start..self.end];
-        self.large.is_none()
-            && buffered.len() >= HEADER_BYTES
-            && buffered.len() - HEADER_BYTES >= body_len(buffered)
+        self.large.is_none() && buffered.len() >= HEADER_BYTES && buffered.len() - HEADER_BYTES >= body_len(buffered)
     }
 
     /// A new command begins: sequence numbers start again at 0.
@@ -147,10 +145,7 @@ impl<S> PacketStream<S> {
     fn take_sequence(&mut self, seen: u8, first_byte: Option<u8>) -> Result<(), FrameError> {
         // A server that ends the connection by itself (idle, killed, shutting down) sends its error with a number of its own.
         if seen != self.sequence && first_byte != Some(ERROR_HEADER) {
-            return Err(FrameError::OutOfOrder {
-                expected: self.sequence,
-                seen,
-            });
+            return Err(FrameError::OutOfOrder { expected: self.sequence, seen });
         }
         self.sequence = seen.wrapping_add(1);
         Ok(())
@@ -173,10 +168,7 @@ impl<S: Read> PacketStream<S> {
         match self.advance(whole_bytes_max)? {
             Found::Buffered(body) => Ok(Packet::Whole(&self.buffer[body])),
             Found::Large
-                if self.gathering
-                    || self
-                        .large
-                        .is_some_and(|frame| frame.is_whole_within(whole_bytes_max)) =>
+                if self.gathering || self.large.is_some_and(|frame| frame.is_whole_within(whole_bytes_max)) =>
             {
                 self.gather(whole_bytes_max).map(Packet::Whole)
             }
@@ -203,10 +195,7 @@ impl<S: Read> PacketStream<S> {
         }
         self.fill(HEADER_BYTES + len)?;
         let body = self.start + HEADER_BYTES..self.start + HEADER_BYTES + len;
-        self.take_sequence(
-            self.buffer[self.start + 3],
-            self.buffer[body.clone()].first().copied(),
-        )?;
+        self.take_sequence(self.buffer[self.start + 3], self.buffer[body.clone()].first().copied())?;
         self.start = body.end;
         Ok(Found::Buffered(body))
     }
@@ -216,10 +205,7 @@ impl<S: Read> PacketStream<S> {
         let remaining_bytes = body_len(&self.buffer[self.start..self.end]);
         self.take_sequence(self.buffer[self.start + 3], None)?;
         self.start += HEADER_BYTES;
-        self.large = Some(LargeFrame {
-            remaining_bytes,
-            has_successor: remaining_bytes == FRAME_BYTES_MAX,
-        });
+        self.large = Some(LargeFrame { remaining_bytes, has_successor: remaining_bytes == FRAME_BYTES_MAX });
         Ok(())
     }
 
@@ -249,26 +235,13 @@ impl<S: Read> PacketStream<S> {
                 return Ok(None);
             };
             match frame {
-                LargeFrame {
-                    remaining_bytes: 0,
-                    has_successor: false,
-                } => self.large = None,
-                LargeFrame {
-                    remaining_bytes: 0,
-                    has_successor: true,
-                } => self.open_large_frame()?,
-                LargeFrame {
-                    remaining_bytes,
-                    has_successor,
-                } => {
+                LargeFrame { remaining_bytes: 0, has_successor: false } => self.large = None,
+                LargeFrame { remaining_bytes: 0, has_successor: true } => self.open_large_frame()?,
+                LargeFrame { remaining_bytes, has_successor } => {
                     self.fill(1)?;
-                    let piece =
-                        self.start..self.end.min(self.start + remaining_bytes.min(bytes_max));
+                    let piece = self.start..self.end.min(self.start + remaining_bytes.min(bytes_max));
                     self.start = piece.end;
-                    self.large = Some(LargeFrame {
-                        remaining_bytes: remaining_bytes - piece.len(),
-                        has_successor,
-                    });
+                    self.large = Some(LargeFrame { remaining_bytes: remaining_bytes - piece.len(), has_successor });
                     return Ok(Some(piece));
                 }
             }
@@ -286,9 +259,7 @@ impl<S: Read> PacketStream<S> {
         while self.end - self.start < count {
             match self.transport.read(&mut self.buffer[self.end..]) {
                 Ok(0) => {
-                    return Err(FrameError::Closed {
-                        mid_packet: self.end > self.start || self.large.is_some(),
-                    });
+                    return Err(FrameError::Closed { mid_packet: self.end > self.start || self.large.is_some() });
                 }
                 Ok(received) => self.end += received,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -306,8 +277,7 @@ impl<S: Write> PacketStream<S> {
         loop {
             let (frame, tail) = rest.split_at(rest.len().min(FRAME_BYTES_MAX));
             self.outgoing.clear();
-            self.outgoing
-                .extend_from_slice(&(frame.len() as u32).to_le_bytes()[..3]);
+            self.outgoing.extend_from_slice(&(frame.len() as u32).to_le_bytes()[..3]);
             self.outgoing.push(self.sequence);
             self.outgoing.extend_from_slice(frame);
             self.transport.write_all(&self.outgoing)?;

@@ -14,12 +14,7 @@ struct Pieces(VecDeque<Vec<u8>>);
 
 impl Pieces {
     fn of(bytes: &[u8], piece_bytes: usize) -> Self {
-        Self(
-            bytes
-                .chunks(piece_bytes)
-                .flat_map(|piece| [Vec::new(), piece.to_vec()])
-                .collect(),
-        )
+        Self(bytes.chunks(piece_bytes).flat_map(|piece| [Vec::new(), piece.to_vec()]).collect())
     }
 }
 
@@ -49,10 +44,7 @@ fn framed(bodies: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Reads one packet, trying again after each timeout, as the invariant allows.
-fn read_patiently(
-    stream: &mut PacketStream<Pieces>,
-    bytes_max: usize,
-) -> Result<Vec<u8>, FrameError> {
+fn read_patiently(stream: &mut PacketStream<Pieces>, bytes_max: usize) -> Result<Vec<u8>, FrameError> {
     loop {
         match stream.read_packet(bytes_max) {
             Err(FrameError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -102,32 +94,20 @@ fn a_packet_cut_anywhere_is_closed_mid_packet() {
     let bytes = framed(&[body(9)]);
     for cut in 1..bytes.len() {
         let mut stream = PacketStream::new(&bytes[..cut]);
-        assert!(
-            matches!(
-                stream.read_packet(100),
-                Err(FrameError::Closed { mid_packet: true })
-            ),
-            "cut at {cut}"
-        );
+        assert!(matches!(stream.read_packet(100), Err(FrameError::Closed { mid_packet: true })), "cut at {cut}");
     }
 }
 
 #[test]
 fn bodies_around_sixteen_mebibytes_continue_in_further_frames() {
-    for (len, frames) in [
-        (FRAME_BYTES_MAX - 1, 1),
-        (FRAME_BYTES_MAX, 2),
-        (FRAME_BYTES_MAX + 1, 2),
-        (2 * FRAME_BYTES_MAX, 3),
-    ] {
+    for (len, frames) in
+        [(FRAME_BYTES_MAX - 1, 1), (FRAME_BYTES_MAX, 2), (FRAME_BYTES_MAX + 1, 2), (2 * FRAME_BYTES_MAX, 3)]
+    {
         let expected = body(len);
         let bytes = framed(&[expected.clone(), vec![7]]);
         assert_eq!(bytes.len(), len + 4 * frames + 5, "{len} bytes");
         let mut stream = PacketStream::new(&bytes[..]);
-        assert!(
-            stream.read_packet(64 << 20).expect("a whole packet") == expected,
-            "{len} bytes"
-        );
+        assert!(stream.read_packet(64 << 20).expect("a whole packet") == expected, "{len} bytes");
         assert_eq!(stream.read_packet(64 << 20).expect("the next packet"), [7]);
 
         let mut stream = PacketStream::new(&bytes[..]);
@@ -152,18 +132,8 @@ fn a_packet_beyond_the_limit_is_refused_and_skipped() {
     for len in [1001, 300_000, FRAME_BYTES_MAX + 500] {
         let bytes = framed(&[body(len), vec![7]]);
         let mut stream = PacketStream::new(&bytes[..]);
-        assert!(
-            matches!(
-                stream.read_packet(1000),
-                Err(FrameError::TooLarge { bytes_max: 1000 })
-            ),
-            "{len} bytes"
-        );
-        assert_eq!(
-            stream.read_packet(1000).expect("the next packet"),
-            [7],
-            "after {len} bytes"
-        );
+        assert!(matches!(stream.read_packet(1000), Err(FrameError::TooLarge { bytes_max: 1000 })), "{len} bytes");
+        assert_eq!(stream.read_packet(1000).expect("the next packet"), [7], "after {len} bytes");
     }
 }
 
@@ -179,13 +149,7 @@ fn a_large_packet_left_unread_is_skipped() {
 #[test]
 fn a_gap_in_the_sequence_is_refused_unless_it_is_the_servers_last_word() {
     let mut out_of_order = PacketStream::new(&b"\x01\0\0\x05x"[..]);
-    assert!(matches!(
-        out_of_order.read_packet(10),
-        Err(FrameError::OutOfOrder {
-            expected: 0,
-            seen: 5
-        })
-    ));
+    assert!(matches!(out_of_order.read_packet(10), Err(FrameError::OutOfOrder { expected: 0, seen: 5 })));
     let mut error = PacketStream::new(&b"\x01\0\0\x05\xff"[..]);
     assert_eq!(error.read_packet(10).expect("an error packet"), [0xff]);
 }
@@ -193,16 +157,10 @@ fn a_gap_in_the_sequence_is_refused_unless_it_is_the_servers_last_word() {
 #[test]
 fn what_is_buffered_is_known_without_asking_the_transport() {
     let bytes = framed(&[vec![1; 10], vec![2; 10]]);
-    let mut stream = PacketStream::new(Pieces(VecDeque::from([
-        bytes[..20].to_vec(),
-        bytes[20..].to_vec(),
-    ])));
+    let mut stream = PacketStream::new(Pieces(VecDeque::from([bytes[..20].to_vec(), bytes[20..].to_vec()])));
     assert!(!stream.has_buffered_packet());
     stream.read_packet(100).expect("the first packet");
-    assert!(
-        !stream.has_buffered_packet(),
-        "the second packet is only half there"
-    );
+    assert!(!stream.has_buffered_packet(), "the second packet is only half there");
     stream.read_packet(100).expect("the second packet");
     assert!(stream.is_drained());
 
@@ -223,10 +181,7 @@ fn a_writer_that_fails_is_reported() {
         }
     }
     assert_eq!(
-        PacketStream::new(Broken)
-            .write_packet(b"x")
-            .expect_err("nothing is written")
-            .kind(),
+        PacketStream::new(Broken).write_packet(b"x").expect_err("nothing is written").kind(),
         io::ErrorKind::BrokenPipe
     );
 }

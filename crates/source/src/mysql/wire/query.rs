@@ -47,11 +47,7 @@ impl Column {
     pub(super) fn parse(packet: &[u8]) -> std::result::Result<Self, Truncated> {
         let mut fields = Fields(packet);
         fields.lenenc_bytes()?;
-        let (database, table, org_table) = (
-            fields.lenenc_text()?,
-            fields.lenenc_text()?,
-            fields.lenenc_text()?,
-        );
+        let (database, table, org_table) = (fields.lenenc_text()?, fields.lenenc_text()?, fields.lenenc_text()?);
         let (name, org_name) = (fields.lenenc_text()?, fields.lenenc_text()?);
         fields.lenenc()?;
         Ok(Self {
@@ -94,9 +90,7 @@ pub struct ResultSet {
 impl ResultSet {
     /// The index of the column called `name`, whatever its case: servers do not agree on that of their own.
     pub fn column(&self, name: &str) -> Option<usize> {
-        self.columns
-            .iter()
-            .position(|column| column.name.eq_ignore_ascii_case(name))
+        self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
     }
 
     /// The value of a row's column as text; `None` when there is no such row or column, or it is NULL or no UTF-8.
@@ -112,17 +106,13 @@ impl ResultSet {
 }
 
 /// The values of a text-protocol row, one after the other. A damaged row ends with an error.
-pub fn text_values(
-    row: &[u8],
-) -> impl Iterator<Item = std::result::Result<Option<&[u8]>, DamagedRow>> {
+pub fn text_values(row: &[u8]) -> impl Iterator<Item = std::result::Result<Option<&[u8]>, DamagedRow>> {
     let mut fields = Fields(row);
     std::iter::from_fn(move || {
         if fields.0.is_empty() {
             return None;
         }
-        let value = fields
-            .lenenc_bytes_or_null()
-            .map_err(|Truncated| DamagedRow);
+        let value = fields.lenenc_bytes_or_null().map_err(|Truncated| DamagedRow);
         if value.is_err() {
             fields.0 = &[];
         }
@@ -175,30 +165,21 @@ impl Rows<'_> {
         };
         if packet.first() == Some(&0xff) {
             connection.turn = Turn::Ours;
-            return connection
-                .link
-                .refuse_error_packet(READING, packet)
-                .map(Some);
+            return connection.link.refuse_error_packet(READING, packet).map(Some);
         }
         if is_end_of_rows(packet, deprecates_eof) {
-            let (done, status) = parse_end(packet, deprecates_eof)
-                .map_err(|error| connection.link.truncated(READING, error))?;
+            let (done, status) =
+                parse_end(packet, deprecates_eof).map_err(|error| connection.link.truncated(READING, error))?;
             self.done = done;
             connection.turn = turn_after(status);
             return match connection.turn {
                 Turn::Ours => Ok(None),
-                _ => Err(connection.link.protocol(
-                    READING,
-                    "the server sends several results where one was asked for",
-                )),
+                _ => Err(connection.link.protocol(READING, "the server sends several results where one was asked for")),
             };
         }
         match (self.is_binary, packet) {
             (false, row) | (true, [0, row @ ..]) => Ok(Some(row)),
-            _ => Err(connection.link.protocol(
-                READING,
-                "a row of the binary protocol does not begin with 0",
-            )),
+            _ => Err(connection.link.protocol(READING, "a row of the binary protocol does not begin with 0")),
         }
     }
 }
@@ -210,33 +191,21 @@ impl Connection {
     pub fn query(&mut self, sql: &str) -> Result<ResultSet> {
         let bytes_max = self.result_bytes_max;
         let mut rows = self.query_rows(sql)?;
-        let mut result = ResultSet {
-            columns: rows.columns.clone(),
-            ..ResultSet::default()
-        };
+        let mut result = ResultSet { columns: rows.columns.clone(), ..ResultSet::default() };
         let mut bytes = 0;
         while let Some(row) = rows.next_row()? {
             bytes += row.len();
-            let values: std::result::Result<Vec<_>, _> = text_values(row)
-                .map(|value| value.map(|value| value.map(<[u8]>::to_vec)))
-                .collect();
+            let values: std::result::Result<Vec<_>, _> =
+                text_values(row).map(|value| value.map(|value| value.map(<[u8]>::to_vec))).collect();
             match values {
                 Ok(values) if values.len() == result.columns.len() => result.rows.push(values),
                 _ => {
-                    return Err(rows
-                        .connection
-                        .link
-                        .protocol(READING, "a row does not have a value for each column"));
+                    return Err(rows.connection.link.protocol(READING, "a row does not have a value for each column"));
                 }
             }
             if bytes > bytes_max {
                 let peer = rows.connection.link.peer.clone();
-                return Err(Error::TooLarge {
-                    peer,
-                    step: READING,
-                    what: "a result",
-                    bytes_max,
-                });
+                return Err(Error::TooLarge { peer, step: READING, what: "a result", bytes_max });
             }
         }
         result.done = rows.done;
@@ -264,39 +233,21 @@ impl Connection {
         let packet = self.answer(RUNNING)?;
         let count = match packet {
             [0x00, ..] => {
-                let (done, status) =
-                    parse_ok(packet).map_err(|error| self.link.truncated(RUNNING, error))?;
+                let (done, status) = parse_ok(packet).map_err(|error| self.link.truncated(RUNNING, error))?;
                 self.turn = turn_after(status);
-                return Ok(Rows {
-                    connection: self,
-                    columns: Vec::new(),
-                    done,
-                    is_binary,
-                });
+                return Ok(Rows { connection: self, columns: Vec::new(), done, is_binary });
             }
             [0xfb, ..] => {
-                return Err(self.link.protocol(
-                    RUNNING,
-                    "the server asks for a local file, which is never sent",
-                ));
+                return Err(self.link.protocol(RUNNING, "the server asks for a local file, which is never sent"));
             }
-            packet => Fields(packet)
-                .lenenc()
-                .map_err(|error| self.link.truncated(RUNNING, error))?,
+            packet => Fields(packet).lenenc().map_err(|error| self.link.truncated(RUNNING, error))?,
         };
         if count > COLUMNS_MAX {
-            return Err(self
-                .link
-                .protocol(RUNNING, format!("a result of {count} columns")));
+            return Err(self.link.protocol(RUNNING, format!("a result of {count} columns")));
         }
         let columns = self.read_columns(count)?;
         self.turn = Turn::TheirRows;
-        Ok(Rows {
-            connection: self,
-            columns,
-            done: Done::default(),
-            is_binary,
-        })
+        Ok(Rows { connection: self, columns, done: Done::default(), is_binary })
     }
 
     /// Reads `count` column definitions and what ends them.
@@ -304,17 +255,13 @@ impl Connection {
         let mut columns = Vec::new();
         for _ in 0..count {
             let packet = self.answer(RUNNING)?;
-            columns
-                .push(Column::parse(packet).map_err(|error| self.link.truncated(RUNNING, error))?);
+            columns.push(Column::parse(packet).map_err(|error| self.link.truncated(RUNNING, error))?);
         }
         if count > 0
             && !self.uses(CapabilityFlags::CLIENT_DEPRECATE_EOF)
             && !is_end_of_rows(self.answer(RUNNING)?, false)
         {
-            return Err(self.link.protocol(
-                RUNNING,
-                "the column definitions do not end where they should",
-            ));
+            return Err(self.link.protocol(RUNNING, "the column definitions do not end where they should"));
         }
         Ok(columns)
     }
@@ -323,10 +270,7 @@ impl Connection {
     pub(super) fn skip_rows(&mut self) -> Result<()> {
         let deprecates_eof = self.uses(CapabilityFlags::CLIENT_DEPRECATE_EOF);
         while self.turn == Turn::TheirRows {
-            let packet = self
-                .stream
-                .next_packet(READ_BUFFER_BYTES)
-                .map_err(|error| self.link.frame(READING, error))?;
+            let packet = self.stream.next_packet(READ_BUFFER_BYTES).map_err(|error| self.link.frame(READING, error))?;
             match packet {
                 Packet::Whole([0xff, ..]) => self.turn = Turn::Ours,
                 Packet::Whole(end) if is_end_of_rows(end, deprecates_eof) => self.turn = Turn::Ours,
@@ -338,20 +282,12 @@ impl Connection {
 }
 
 fn turn_after(status: u16) -> Turn {
-    if status & SERVER_MORE_RESULTS_EXISTS == 0 {
-        Turn::Ours
-    } else {
-        Turn::Theirs
-    }
+    if status & SERVER_MORE_RESULTS_EXISTS == 0 { Turn::Ours } else { Turn::Theirs }
 }
 
 /// A row that begins with 0xFE holds a value of 16 MiB or more, so a short packet with that header is the end.
 fn is_end_of_rows(packet: &[u8], deprecates_eof: bool) -> bool {
-    let end_bytes_max = if deprecates_eof {
-        FRAME_BYTES_MAX - 1
-    } else {
-        8
-    };
+    let end_bytes_max = if deprecates_eof { FRAME_BYTES_MAX - 1 } else { 8 };
     packet.first() == Some(&0xfe) && packet.len() <= end_bytes_max
 }
 
@@ -362,13 +298,7 @@ fn parse_end(packet: &[u8], deprecates_eof: bool) -> std::result::Result<(Done, 
     let mut fields = Fields(packet);
     fields.u8()?;
     let warnings = fields.u16()?;
-    Ok((
-        Done {
-            warnings,
-            ..Done::default()
-        },
-        fields.u16()?,
-    ))
+    Ok((Done { warnings, ..Done::default() }, fields.u16()?))
 }
 
 /// Protocol: "OK_Packet"; also returns the status flags.
@@ -377,14 +307,7 @@ fn parse_ok(packet: &[u8]) -> std::result::Result<(Done, u16), Truncated> {
     fields.u8()?;
     let (affected_rows, last_insert_id) = (fields.lenenc()?, fields.lenenc()?);
     let status = fields.u16()?;
-    Ok((
-        Done {
-            affected_rows,
-            last_insert_id,
-            warnings: fields.u16()?,
-        },
-        status,
-    ))
+    Ok((Done { affected_rows, last_insert_id, warnings: fields.u16()? }, status))
 }
 
 #[cfg(test)]
@@ -427,11 +350,7 @@ mod tests {
             (b"\x01a", true, false),
             (b"", true, false),
         ] {
-            assert_eq!(
-                is_end_of_rows(packet, deprecates_eof),
-                expected,
-                "{packet:?}"
-            );
+            assert_eq!(is_end_of_rows(packet, deprecates_eof), expected, "{packet:?}");
         }
     }
 }

@@ -89,21 +89,13 @@ impl Connection {
         self.read_columns(param_count.into())?;
         let columns = self.read_columns(column_count.into())?;
         self.turn = Turn::Ours;
-        Ok(Statement {
-            id,
-            param_count,
-            columns,
-        })
+        Ok(Statement { id, param_count, columns })
     }
 
     /// Executes `statement` and streams its rows in the binary protocol.
     ///
     /// The columns of [`Rows::columns`] are those of this execution, which tells more than preparing did on some servers.
-    pub fn execute_prepared(
-        &mut self,
-        statement: &Statement,
-        params: &[Param<'_>],
-    ) -> Result<Rows<'_>> {
+    pub fn execute_prepared(&mut self, statement: &Statement, params: &[Param<'_>]) -> Result<Rows<'_>> {
         if params.len() != usize::from(statement.param_count) {
             return Err(Error::Invalid(format!(
                 "{EXECUTING}: {} parameters were given to a statement that takes {}",
@@ -140,11 +132,7 @@ fn execution(id: u32, params: &[Param<'_>]) -> Vec<u8> {
     command.extend_from_slice(&1u32.to_le_bytes());
     if !params.is_empty() {
         let mut null_bitmap = vec![0u8; params.len().div_ceil(8)];
-        for (index, _) in params
-            .iter()
-            .enumerate()
-            .filter(|(_, param)| **param == Param::Null)
-        {
+        for (index, _) in params.iter().enumerate().filter(|(_, param)| **param == Param::Null) {
             null_bitmap[index / 8] |= 1 << (index % 8);
         }
         command.extend_from_slice(&null_bitmap);

@@ -14,8 +14,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
-    SignatureScheme, StreamOwned,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned,
 };
 
 use super::options::{Address, TlsMode, TlsOptions};
@@ -36,8 +36,8 @@ pub(super) fn upgrade(
 ) -> Result<Box<StreamOwned<ClientConnection, Socket>>, TlsFault> {
     let config = client_config(options).map_err(TlsFault::Refused)?;
     let name = server_name(address, options).map_err(TlsFault::Refused)?;
-    let mut connection = ClientConnection::new(Arc::new(config), name)
-        .map_err(|error| TlsFault::Refused(error.to_string()))?;
+    let mut connection =
+        ClientConnection::new(Arc::new(config), name).map_err(|error| TlsFault::Refused(error.to_string()))?;
     while connection.is_handshaking() {
         connection.complete_io(&mut socket).map_err(classify)?;
     }
@@ -46,28 +46,19 @@ pub(super) fn upgrade(
 
 fn classify(error: io::Error) -> TlsFault {
     use CertificateError as C;
-    let Some(cause) = error
-        .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>())
-    else {
+    let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) else {
         return TlsFault::Io(error);
     };
     let advice = match cause {
-        rustls::Error::InvalidCertificate(
-            C::NotValidForName | C::NotValidForNameContext { .. },
-        ) => "connect by a name the certificate carries, set server_name, or use verify_ca",
-        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
-            "name the file of the authority that signed it as ca"
+        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            "connect by a name the certificate carries, set server_name, or use verify_ca"
         }
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-            "renew the server's certificate"
-        }
+        rustls::Error::InvalidCertificate(C::UnknownIssuer) => "name the file of the authority that signed it as ca",
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "renew the server's certificate",
         rustls::Error::InvalidCertificate(_) => {
             "give the server a certificate of version 3 that is not itself an authority (CA:FALSE)"
         }
-        rustls::Error::AlertReceived(_) => {
-            "the server refused us; it may want a client certificate (cert and key)"
-        }
+        rustls::Error::AlertReceived(_) => "the server refused us; it may want a client certificate (cert and key)",
         _ => "check the TLS settings of both sides",
     };
     TlsFault::Refused(format!("{cause}; {advice}"))
@@ -81,32 +72,24 @@ fn server_name(address: &Address, options: &TlsOptions) -> Result<ServerName<'st
     };
     match ServerName::try_from(host.to_owned()) {
         Ok(name) => Ok(name),
-        Err(_) if options.mode == TlsMode::VerifyIdentity => Err(format!(
-            "{host:?} is no name that a certificate can carry; set server_name, or use verify_ca"
-        )),
+        Err(_) if options.mode == TlsMode::VerifyIdentity => {
+            Err(format!("{host:?} is no name that a certificate can carry; set server_name, or use verify_ca"))
+        }
         // The name is not looked at in the other modes, and an address is not sent to the server.
-        Err(_) => Ok(ServerName::IpAddress(
-            std::net::Ipv4Addr::UNSPECIFIED.into(),
-        )),
+        Err(_) => Ok(ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())),
     }
 }
 
 fn client_config(options: &TlsOptions) -> Result<ClientConfig, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match options.mode {
-        TlsMode::Disabled | TlsMode::Preferred | TlsMode::Required => {
-            Arc::new(AnyCertificate(provider.clone()))
+        TlsMode::Disabled | TlsMode::Preferred | TlsMode::Required => Arc::new(AnyCertificate(provider.clone())),
+        TlsMode::VerifyCa => Arc::new(AnyName { roots: trusted_roots(options)?, provider: provider.clone() }),
+        TlsMode::VerifyIdentity => {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(trusted_roots(options)?), provider.clone())
+                .build()
+                .map_err(|error| error.to_string())?
         }
-        TlsMode::VerifyCa => Arc::new(AnyName {
-            roots: trusted_roots(options)?,
-            provider: provider.clone(),
-        }),
-        TlsMode::VerifyIdentity => WebPkiServerVerifier::builder_with_provider(
-            Arc::new(trusted_roots(options)?),
-            provider.clone(),
-        )
-        .build()
-        .map_err(|error| error.to_string())?,
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -116,16 +99,10 @@ fn client_config(options: &TlsOptions) -> Result<ClientConfig, String> {
     match (&options.cert, &options.key) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key)) => {
-            let key = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| unreadable("private key", key, &error))?;
-            builder
-                .with_client_auth_cert(certificates(cert)?, key)
-                .map_err(|error| {
-                    format!(
-                        "our certificate {} and its key do not work together: {error}",
-                        cert.display()
-                    )
-                })
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable("private key", key, &error))?;
+            builder.with_client_auth_cert(certificates(cert)?, key).map_err(|error| {
+                format!("our certificate {} and its key do not work together: {error}", cert.display())
+            })
         }
         _ => Err("a client certificate needs both cert and key".into()),
     }
@@ -136,9 +113,7 @@ fn trusted_roots(options: &TlsOptions) -> Result<RootCertStore, String> {
     match &options.ca {
         Some(path) => {
             for certificate in certificates(path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| unreadable("authority", path, &error))?;
+                roots.add(certificate).map_err(|error| unreadable("authority", path, &error))?;
             }
         }
         None => {
@@ -224,13 +199,7 @@ impl ServerCertVerifier for AnyName {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let algorithms = self.provider.signature_verification_algorithms.all;
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &self.roots,
-            intermediates,
-            now,
-            algorithms,
-        )?;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -263,8 +232,6 @@ impl ServerCertVerifier for AnyName {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

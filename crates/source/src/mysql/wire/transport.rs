@@ -58,12 +58,8 @@ impl Socket {
 
     pub fn set_timeouts(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream
-                .set_read_timeout(timeout)
-                .and_then(|()| stream.set_write_timeout(timeout)),
-            Self::Unix(stream) => stream
-                .set_read_timeout(timeout)
-                .and_then(|()| stream.set_write_timeout(timeout)),
+            Self::Tcp(stream) => stream.set_read_timeout(timeout).and_then(|()| stream.set_write_timeout(timeout)),
+            Self::Unix(stream) => stream.set_read_timeout(timeout).and_then(|()| stream.set_write_timeout(timeout)),
         }
     }
 
@@ -160,10 +156,7 @@ struct Cancellation {
 
 impl Canceller {
     pub(super) fn of(socket: &Socket) -> io::Result<Self> {
-        Ok(Self(Arc::new(Cancellation {
-            cancelled: AtomicBool::new(false),
-            socket: socket.try_clone()?,
-        })))
+        Ok(Self(Arc::new(Cancellation { cancelled: AtomicBool::new(false), socket: socket.try_clone()? })))
     }
 
     /// Cuts the connection. Calling it again, or after the connection ended, does nothing.

@@ -32,10 +32,7 @@ impl Options {
             database: Some(decode(database, "the database")?).filter(|name| !name.is_empty()),
             ..Options::default()
         };
-        for parameter in parameters
-            .split('&')
-            .filter(|parameter| !parameter.is_empty())
-        {
+        for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             options.set_parameter(name, decode(value, name)?)?;
         }
@@ -70,9 +67,8 @@ fn parse_address(text: &str) -> Result<Address> {
     }
     let (host, port) = match decoded.strip_prefix('[') {
         Some(bracketed) => {
-            let (host, rest) = bracketed
-                .split_once(']')
-                .ok_or_else(|| invalid("a '[' around an IPv6 address is not closed"))?;
+            let (host, rest) =
+                bracketed.split_once(']').ok_or_else(|| invalid("a '[' around an IPv6 address is not closed"))?;
             (host, rest.strip_prefix(':'))
         }
         None => match decoded.split_once(':') {
@@ -88,24 +84,17 @@ fn parse_address(text: &str) -> Result<Address> {
         Some(port) => match port.parse() {
             Ok(port) if port != 0 => port,
             _ => {
-                return Err(invalid(format!(
-                    "the port after host {host:?} must be a number from 1 to 65535"
-                )));
+                return Err(invalid(format!("the port after host {host:?} must be a number from 1 to 65535")));
             }
         },
     };
-    Ok(Address::Tcp {
-        host: host.to_owned(),
-        port,
-    })
+    Ok(Address::Tcp { host: host.to_owned(), port })
 }
 
 fn parse_seconds(name: &str, value: &str) -> Result<Duration> {
     match value.parse::<u32>() {
         Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds.into())),
-        _ => Err(invalid(format!(
-            "{name} must be a whole number of seconds above 0"
-        ))),
+        _ => Err(invalid(format!("{name} must be a whole number of seconds above 0"))),
     }
 }
 
@@ -140,64 +129,19 @@ mod tests {
     use super::*;
 
     fn tcp(host: &str, port: u16) -> Address {
-        Address::Tcp {
-            host: host.into(),
-            port,
-        }
+        Address::Tcp { host: host.into(), port }
     }
 
     #[test]
     fn urls_become_options() {
         let cases = [
-            (
-                "mysql://cdc:pw@db",
-                vec![tcp("db", 3306)],
-                "cdc",
-                "pw",
-                None,
-            ),
-            (
-                "mariadb://cdc@db:33/shop",
-                vec![tcp("db", 33)],
-                "cdc",
-                "",
-                Some("shop"),
-            ),
-            (
-                "mysql://a%40b:p%3A%2F@h1:1,h2/x%20y",
-                vec![tcp("h1", 1), tcp("h2", 3306)],
-                "a@b",
-                "p:/",
-                Some("x y"),
-            ),
-            (
-                "mysql://u:p@ss/w@db/",
-                vec![tcp("db", 3306)],
-                "u",
-                "p@ss/w",
-                None,
-            ),
-            (
-                "mysql://u@[::1]:3307",
-                vec![tcp("::1", 3307)],
-                "u",
-                "",
-                None,
-            ),
-            (
-                "mysql://u@%2Frun%2Fmysqld.sock/d",
-                vec![Address::Unix("/run/mysqld.sock".into())],
-                "u",
-                "",
-                Some("d"),
-            ),
-            (
-                "mysql://u@localhost?socket=/tmp/s",
-                vec![Address::Unix("/tmp/s".into())],
-                "u",
-                "",
-                None,
-            ),
+            ("mysql://cdc:pw@db", vec![tcp("db", 3306)], "cdc", "pw", None),
+            ("mariadb://cdc@db:33/shop", vec![tcp("db", 33)], "cdc", "", Some("shop")),
+            ("mysql://a%40b:p%3A%2F@h1:1,h2/x%20y", vec![tcp("h1", 1), tcp("h2", 3306)], "a@b", "p:/", Some("x y")),
+            ("mysql://u:p@ss/w@db/", vec![tcp("db", 3306)], "u", "p@ss/w", None),
+            ("mysql://u@[::1]:3307", vec![tcp("::1", 3307)], "u", "", None),
+            ("mysql://u@%2Frun%2Fmysqld.sock/d", vec![Address::Unix("/run/mysqld.sock".into())], "u", "", Some("d")),
+            ("mysql://u@localhost?socket=/tmp/s", vec![Address::Unix("/tmp/s".into())], "u", "", None),
         ];
         for (url, hosts, user, password, database) in cases {
             let options = Options::from_url(url).unwrap_or_else(|error| panic!("{url}: {error}"));
@@ -206,8 +150,7 @@ mod tests {
             assert_eq!(options.password.reveal(), password.as_bytes(), "{url}");
             assert_eq!(options.database.as_deref(), database, "{url}");
         }
-        let options = Options::from_url("mysql://u@h?ssl-mode=VERIFY_CA&ca=/a%20b&read_timeout=5")
-            .expect("a good URL");
+        let options = Options::from_url("mysql://u@h?ssl-mode=VERIFY_CA&ca=/a%20b&read_timeout=5").expect("a good URL");
         assert_eq!(options.tls.mode, TlsMode::VerifyCa);
         assert_eq!(options.tls.ca, Some("/a b".into()));
         assert_eq!(options.read_timeout, Some(Duration::from_secs(5)));
@@ -227,10 +170,7 @@ mod tests {
             ("mysql://u:secret@h?read_timeout=0", "read_timeout"),
         ] {
             let error = Options::from_url(url).expect_err(url).to_string();
-            assert!(
-                error.contains(expected) && !error.contains("secret"),
-                "{url}: {error}"
-            );
+            assert!(error.contains(expected) && !error.contains("secret"), "{url}: {error}");
         }
     }
 }
