@@ -4,8 +4,9 @@
 //! Invariant: each case is left and entered again by a restart, so that a start does not need the peer either. Start at
 //! [`CASES`].
 
-use crate::failures::{Proxied, STOP_LIMIT, is, journal_is_good, says, stops_in_time, two_flavors, write_more};
-use headwater_testkit::{Headwater, Proxy};
+use crate::failures::{Proxied, STOP_LIMIT, is, item, journal_is_good, says, stops_in_time, two_flavors, write_more};
+use crate::world::{LIMIT, World, contents, expected};
+use headwater_testkit::{Headwater, Proxy, wait_until};
 
 /// What dies.
 #[derive(Clone, Copy, PartialEq)]
@@ -113,4 +114,16 @@ fn ends_in_time(headwater: &mut Headwater, case: &str) {
     let status = headwater.terminate(STOP_LIMIT).unwrap_or_else(|error| panic!("{case}: {error}"));
     let named = headwater.log().contains("source shop did not end in time");
     assert!(status.success() || status.code() == Some(1) && named, "{case}: {status}\n{}", headwater.log());
+}
+
+#[test]
+fn a_cache_that_is_emptied_while_nothing_changes_is_filled_again() {
+    let mut world = World::start(two_flavors().next().expect("a server"), &[], "");
+    world.headwater.start().unwrap();
+    write_more(&world);
+    world.assert_equal();
+    world.redis.call(&["FLUSHALL"]);
+    let wanted = expected(&world.database());
+    wait_until(LIMIT, "the cache to be filled again", || contents(&world.redis) == wanted)
+        .unwrap_or_else(|error| panic!("{error}: {}", item(&world.headwater, "cache")));
 }

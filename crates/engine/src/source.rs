@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const UNKNOWN_MAX: Duration = Duration::from_secs(10);
 /// Snapshots that may wait at once.
 const SNAPSHOT_REQUESTS_MAX: usize = 64;
+/// How often a source that has stopped looks for a request that rang before it listened.
+const STOPPED_LOOK: Duration = Duration::from_secs(1);
 
 /// What a source's thread shares with everyone else.
 pub struct Shared {
@@ -88,7 +90,7 @@ impl Shared {
 
     /// Whether its thread has ended: nothing more is written to the journal.
     pub fn has_ended(&self) -> bool {
-        matches!(self.status().state.as_str(), "failed" | "stopped")
+        self.status().state == "stopped"
     }
 
     /// Something went wrong.
@@ -124,6 +126,10 @@ impl Shared {
         requests.push_back(tables);
         self.stop.ring();
         Ok(())
+    }
+
+    fn has_snapshot_request(&self) -> bool {
+        !self.requests.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     pub fn take_snapshot_request(&self) -> Option<Vec<String>> {
@@ -215,7 +221,11 @@ fn run(source: &mut dyn headwater_model::source::Source, intake: &mut JournalInt
             Kind::RejectRows(_) | Kind::Stop => {
                 tracing::error!(source = %shared.name, %error, "the source stops");
                 shared.fail("failed", &error.to_string());
-                return;
+                // A snapshot that is asked for lets it begin anew.
+                while !shared.stop.is_stopped() && !shared.has_snapshot_request() {
+                    shared.stop.pause(STOPPED_LOOK);
+                }
+                continue;
             }
         };
         tracing::warn!(source = %shared.name, %error, wait_ms = wait.as_millis() as u64, "the source tries again");

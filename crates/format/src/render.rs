@@ -9,7 +9,7 @@ use headwater_model::value::{Date, ZERO_TIMESTAMP};
 use headwater_model::{Type, Value};
 use serde::de::IgnoredAny;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
@@ -63,7 +63,7 @@ pub fn text(out: &mut Vec<u8>, value: Value<'_>, kind: &Type) {
         Value::Vector(v) => vector(out, v),
         Value::Uuid(v) => uuid(out, v),
         Value::Inet4(v) => display(out, Ipv4Addr::from(v)),
-        Value::Inet6(v) => display(out, Ipv6Addr::from(v)),
+        Value::Inet6(v) => inet6(out, v),
     }
 }
 
@@ -113,6 +113,33 @@ fn unsigned(out: &mut Vec<u8>, value: u64) {
 fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{value}");
+}
+
+/// As MariaDB prints it: the first of the longest runs of zeros, be it a single one, is left out, and what follows 96 bits
+/// of `::` or `::ffff` is IPv4.
+fn inet6(out: &mut Vec<u8>, address: [u8; 16]) {
+    let words: [u16; 8] = std::array::from_fn(|i| u16::from_be_bytes([address[2 * i], address[2 * i + 1]]));
+    let run = |start: usize| words[start..].iter().take_while(|word| **word == 0).count();
+    // The last of equals is the maximum, so the order is turned round.
+    let (gap, length) =
+        (0..8).rev().map(|start| (start, run(start))).max_by_key(|(_, length)| *length).unwrap_or_default();
+    let has_ipv4 = gap == 0 && (length == 6 || length == 5 && words[5] == 0xffff);
+    let mut place = 0;
+    while place < 8 {
+        if length > 0 && place == gap {
+            out.extend_from_slice(b"::");
+            place += length;
+            continue;
+        }
+        if place > 0 && !(length > 0 && place == gap + length) {
+            out.push(b':');
+        }
+        if has_ipv4 && place == 6 {
+            return display(out, Ipv4Addr::new(address[12], address[13], address[14], address[15]));
+        }
+        let _ = write!(out, "{:x}", words[place]);
+        place += 1;
+    }
 }
 
 /// The shortest digits that read back as `shortest`, with an exponent where plain digits would be long.

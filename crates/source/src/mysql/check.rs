@@ -206,6 +206,26 @@ fn tables(options: &Options, connection: &mut Connection, server: &Server, findi
             }
         }
     }
+    if server.leaves_out_computed() {
+        let computed = connection.query(
+            "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) AS t, TABLE_SCHEMA AS d, TABLE_NAME AS n FROM \
+             information_schema.COLUMNS WHERE EXTRA LIKE '%GENERATED' GROUP BY 1, 2, 3",
+        );
+        let rows = computed.unwrap_or_default();
+        let name = |row: usize| Some((rows.text(row, "t")?, rows.text(row, "d")?, rows.text(row, "n")?));
+        let of_ours = (0..rows.rows.len()).filter_map(name).filter(|(_, d, n)| options.filter.captures(d, n));
+        let names: Vec<&str> = of_ours.map(|(name, ..)| name).collect();
+        if !names.is_empty() {
+            warn(
+                findings,
+                format!(
+                    "computed columns are left out, because the server logs them in inserts only: {}",
+                    names.join(", ")
+                ),
+                "compute them where they are read, or make them ordinary columns",
+            );
+        }
+    }
     if captured == 0 {
         findings.push(Finding {
             severity: Severity::Error,

@@ -97,6 +97,11 @@ impl Server {
         self.is_mariadb || self.variable("gtid_mode").eq_ignore_ascii_case("ON")
     }
 
+    /// Whether its log has computed columns in inserts only.
+    pub fn leaves_out_computed(&self) -> bool {
+        self.is_mariadb && self.version_parts >= (11, 0, 0)
+    }
+
     /// Which family's log it writes.
     pub fn flavor(&self) -> ServerFlavor {
         match self.is_mariadb {

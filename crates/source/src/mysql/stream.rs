@@ -19,7 +19,7 @@ use super::transaction::{Settings, Transactions, side_of_xa};
 use super::wire::{self, Canceller, Connection, Dump};
 use super::xa;
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
-use headwater_model::{Error, Result};
+use headwater_model::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -50,6 +50,8 @@ pub struct MySqlSource {
     begins_anew: bool,
     /// Streaming has begun at least once in this process.
     has_begun: bool,
+    /// An error has stopped it, which only a person can lift.
+    is_stopped: bool,
 }
 
 /// How a run ended, other than by an error.
@@ -69,17 +71,23 @@ impl MySqlSource {
             host: 0,
             begins_anew: false,
             has_begun: false,
+            is_stopped: false,
         }
     }
 }
 
 impl Source for MySqlSource {
     fn run(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        // The log cannot be read on where it stopped the source: a snapshot begins after that place.
+        if std::mem::take(&mut self.is_stopped) && intake.snapshot_request().is_some() {
+            self.begins_anew = true;
+        }
         let mut result = self.connect_and_follow(intake);
         while let Ok(Ended::ToBeginAgain) = result {
             result = self.connect_and_follow(intake);
         }
         *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.is_stopped = result.as_ref().is_err_and(|error| *error.kind() == Kind::Stop);
         match result {
             // Stopping cuts the connection, which is no error then.
             Err(_) if intake.stopping() => intake.flush(),

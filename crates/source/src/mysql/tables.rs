@@ -55,6 +55,9 @@ pub struct Tables {
     new_state: Vec<StateUpdate>,
     databases_saved: Vec<u8>,
     implicit_timestamps: bool,
+    /// MariaDB 11 leaves computed columns out of updates and deletes, whatever the row image. A value that is right only
+    /// until the first update would be worse than none, so they are left out of all rows.
+    computed_are_unlogged: bool,
     /// Table maps carry names and keys, so that a statement that was not understood does no harm.
     maps_are_full: bool,
 }
@@ -94,6 +97,7 @@ impl Tables {
             new_state: Vec::new(),
             databases_saved,
             implicit_timestamps: server.has_implicit_timestamps(),
+            computed_are_unlogged: server.leaves_out_computed(),
             maps_are_full: server.variable("binlog_row_metadata").eq_ignore_ascii_case("FULL"),
         })
     }
@@ -221,7 +225,6 @@ impl Tables {
             ))
             .source(error)
         })?;
-        // MariaDB 11 leaves computed columns out of updates and deletes, whatever the row image.
         let layout = self.catalog.table(map.database, map.table).map(TableDef::layout).unwrap_or_default();
         let computed = |column: &ColumnDef| matches!(column.generated, Some(Generated::Virtual | Generated::Stored));
         layout
@@ -246,11 +249,13 @@ impl Tables {
     /// Gives the table's present shape an id, unless it has one. Answers the shape with the columns that are left out,
     /// marked; what readers know has them not.
     fn publish(&mut self, database: &str, table: &str) -> Option<Schema> {
-        let mut full = self.catalog.table(database, table)?.to_schema(0);
+        let def = self.catalog.table(database, table)?;
+        let (mut full, layout) = (def.to_schema(0), def.layout());
         for (place, column) in full.columns.iter_mut().enumerate() {
             // Without its key a row could not be found again.
             let in_key = full.key.contains(&(place as u16));
-            column.excluded = !in_key && self.filter.excludes_column(database, table, &column.name);
+            let unlogged = self.computed_are_unlogged && layout.get(place).is_some_and(|column| is_computed(column));
+            column.excluded = !in_key && (unlogged || self.filter.excludes_column(database, table, &column.name));
         }
         let mut visible = without_excluded(&full);
         let name = name_of(database, table);
@@ -473,6 +478,10 @@ impl Tables {
         self.new_schemas.clear();
         self.new_state.clear();
     }
+}
+
+fn is_computed(column: &ColumnDef) -> bool {
+    matches!(column.generated, Some(Generated::Virtual | Generated::Stored))
 }
 
 fn name_of(database: &str, table: &str) -> TableName {

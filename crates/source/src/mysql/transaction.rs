@@ -7,7 +7,7 @@
 use super::commit::{Open, Savepoint, Txid};
 use super::decode::{Charsets, DecodeError, Event, EventHeader, Gtid, MariaGtidEvent, Query, RowsEvent};
 use super::failure;
-use super::position::Position;
+use super::position::{Gtids, Position};
 use super::snapshot::{LogPlace, Snapshot};
 use super::statement::{Changes, Statement};
 use super::tables::{Mapped, Tables};
@@ -163,7 +163,9 @@ impl Transactions {
             Event::Rows(rows) => self.rows(&rows, intake),
             Event::TableMap(map) => {
                 let place = format_args!("{}:{}", self.file, self.start);
-                self.tables.map(&map, place)
+                self.tables.map(&map, place)?;
+                // A definition that the map corrected is news to the snapshot too.
+                if self.snapshot.is_some() && self.tables.has_news() { self.follow_definitions() } else { Ok(()) }
             }
             Event::Gtid(gtid) | Event::AnonymousGtid(gtid) => self.begin(self.opened(header, &gtid)),
             Event::MariaGtid(gtid) => self.begin(self.opened_mariadb(header, &gtid)),
@@ -176,6 +178,8 @@ impl Transactions {
                 Ok(())
             }
             Event::FormatDescription(format) => self.file_begins(format.created != 0, intake),
+            // MariaDB sends one that lies before the GTID that was asked for, each time that its file is read again.
+            Event::Incident { .. } if self.here().order_in_log(&self.position).is_le() => Ok(()),
             Event::Incident { message, .. } => Err(self.incident(&message)),
             Event::LoadData => Err(self.unshown_changes("LOAD DATA", None)),
             Event::Payload(_) => unreachable!("the decoder refuses a payload inside a payload"),
@@ -200,6 +204,11 @@ impl Transactions {
             }
             Event::Heartbeat { file, position } => {
                 self.heard = LogPlace { file: (*file).to_owned(), offset: *position };
+                // Without GTIDs the position is a place, and the log goes on to its next file without a transaction.
+                if self.open.is_none() && self.position.gtids == Gtids::None {
+                    self.moved |= self.position.file != *file || self.position.offset != *position;
+                    (self.position.file, self.position.offset) = ((*file).to_owned(), *position);
+                }
             }
             _ if header.end_position == 0 || header.artificial() => self.start = self.end,
             _ => {

@@ -208,7 +208,7 @@ impl Transactions {
         (recent || what.undecided.contains(id)) && self.is_before_first(open)
     }
 
-    fn here(&self) -> Position {
+    pub(super) fn here(&self) -> Position {
         let gtids = Gtids::None;
         Position { gtids, server_uuid: None, server_id: 0, file: self.file.clone(), offset: self.end }
     }

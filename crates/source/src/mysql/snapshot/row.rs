@@ -129,7 +129,7 @@ impl Field {
             Field::DateTime => Value::DateTime(date_time(input)?),
             Field::Timestamp => Value::Timestamp(timestamp(date_time(input)?)?),
             Field::Time => Value::Time(time(input)?),
-            Field::Decimal => Value::Decimal(text(input)?),
+            Field::Decimal => Value::Decimal(without_zerofill(text(input)?)),
             Field::Text => Value::Text(text(input)?),
             Field::Bytes => Value::Bytes(bytes(input)?),
             Field::Bit => Value::Bit(bit(bytes(input)?)?),
@@ -165,6 +165,13 @@ fn bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 fn text<'a>(input: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(bytes(input)?).ok()
+}
+
+/// The log has no zeros in front.
+fn without_zerofill(text: &str) -> &str {
+    let zeros = text.bytes().take_while(|byte| *byte == b'0').count();
+    let is_followed_by_digit = text.as_bytes().get(zeros).is_some_and(u8::is_ascii_digit);
+    if is_followed_by_digit { &text[zeros..] } else { &text[zeros.saturating_sub(1)..] }
 }
 
 fn bit(bytes: &[u8]) -> Option<u64> {
