@@ -92,6 +92,7 @@ impl Keeping<'_> {
             return false;
         }
         let target = needed.unwrap_or(u64::MAX).min(source.journal.durable_sequence());
+        let before = source.rows.kept();
         let kept = match self.absorb(target) {
             Ok(kept) => kept,
             Err(error) if source.rows.is_lost() => {
@@ -106,7 +107,7 @@ impl Keeping<'_> {
         if kept < target {
             // What the store has is not needed any more; who holds back the rest is to be seen when it has caught up.
             self.apply(Some(kept));
-            return true;
+            return kept > before;
         }
         let needed = if source.rows.is_lost() { needed } else { Some(needed.map_or(kept, |needed| needed.min(kept))) };
         self.judge(slowest, self.apply(needed));

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const COMMIT_BYTES: usize = 1 << 20;
 /// How long one step of rolling keeps others from the store.
 const STEP: Duration = Duration::from_millis(200);
+/// Bytes that retention puts into the store while rows are being read: they stay in memory until that ends.
+const BESIDE_VIEWS_MAX: u64 = 8 << 20;
 /// How long the store stays open without use: it has threads and memory.
 const REST_AFTER: Duration = Duration::from_secs(10);
 /// When to try again after the store's disk refused.
@@ -61,9 +63,14 @@ impl Rows {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// Rolls the store forward to `target`, or as far as is durable, for at most `limit`. Answers where it stands.
+    /// Rolls the store forward to `target`, or as far as is durable, for at most `limit`. Answers where it stands. Goes
+    /// no further when that would cost much memory, because rows are being read: retention can wait for that.
     pub fn roll(&self, target: u64, limit: Duration) -> Result<u64> {
         let mut open = self.lock();
+        let opened = self.opened(&mut open)?;
+        if opened.store.beside_views_bytes() >= BESIDE_VIEWS_MAX {
+            return Ok(opened.store.sequence());
+        }
         self.roll_locked(&mut open, target, limit)
     }
 
@@ -86,7 +93,7 @@ impl Rows {
                 return Err(stopped());
             }
         }
-        while self.roll(end, STEP)? < end {
+        while self.roll_locked(&mut self.lock(), end, STEP)? < end {
             if stop.is_stopped() {
                 return Err(stopped());
             }

@@ -287,8 +287,10 @@ fn judge(disk: &Disk, dir: &Path, id: JournalId, found: &[Found]) -> Result<Surv
         }
         // The journal ends in this segment, or before it when it has no head.
         let end = if outcome.frames == 0 { 0 } else { outcome.end };
-        let torn = cut(disk, dir, id, &found[number..], end, outcome.stop)?;
-        survey.truncated = torn;
+        if let (0, Some(before)) = (outcome.frames, survey.segments.last()) {
+            last = Some(scan_closed(dir, id, before)?);
+        }
+        survey.truncated = cut(disk, dir, id, &found[number..], end, outcome.stop)?;
         if outcome.frames > 0 {
             survey.segments.push(Arc::new(Segment::new(segment.ordinal, segment.first_sequence, OPEN, None)));
             last = Some(outcome);
@@ -304,15 +306,20 @@ fn headless(what: &'static str) -> Scan {
     Scan { index: Default::default(), heads: Heads::default(), end: 0, stop, frames: 0 }
 }
 
+/// Reads a segment that was closed and is written to again, because the one after it had no head. It was durable as a
+/// whole, so that an earlier end is damage.
+fn scan_closed(dir: &Path, id: JournalId, segment: &Segment) -> Result<Scan> {
+    let scanned = scan(dir, id, segment.ordinal, segment.first_sequence)?;
+    if segment.end().is_some_and(|end| end != scanned.end) {
+        return Err(Error::damaged(&segment.path(dir), scanned.end.into(), scanned.stop.to_string()));
+    }
+    Ok(scanned)
+}
+
 /// Reads the state at the end out of the last segment, and makes all of it durable.
 fn finish(disk: &Disk, dir: &Path, id: JournalId, mut survey: Survey, last: Option<Scan>) -> Result<Survey> {
-    let Some(segment) = survey.segments.pop() else { return Ok(survey) };
+    let (Some(segment), Some(last)) = (survey.segments.pop(), last) else { return Ok(survey) };
     let name = segment_name(segment.ordinal, segment.first_sequence);
-    let last = match last {
-        Some(last) => last,
-        // The segment after it had no head and is gone, so this one is written to again.
-        None => scan(dir, id, segment.ordinal, segment.first_sequence)?,
-    };
     disk.remove(&index_name(segment.ordinal))?;
     disk.open(&name)?.sync()?;
     disk.sync_folder()?;

@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::key::table_prefix;
-use crate::store::Disk;
+use crate::store::{Disk, MarkDisk};
 use crate::view::{StoredRow, StoredRows};
 use fjall::PersistMode;
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ pub struct Mark {
 /// Marks on rows of one table.
 pub struct Marks {
     disk: Disk,
+    place: MarkDisk,
     prefix: Vec<u8>,
     /// Counts the openings under one generation.
     opening: u64,
@@ -36,15 +37,16 @@ pub struct Marks {
 
 impl Marks {
     pub(crate) fn open(disk: Disk, table: &str, generation: u64) -> Result<Marks> {
-        let mut marks = Marks { disk, prefix: table_prefix(table), opening: 1, held: BTreeMap::new() };
+        let place = disk.marks()?;
+        let mut marks = Marks { disk, place, prefix: table_prefix(table), opening: 1, held: BTreeMap::new() };
         // A table's generation stands under its name alone, which is no name of a row.
-        let stored = marks.disk.marks.get(&marks.prefix).map_err(|error| marks.disk.failed(error))?;
+        let stored = marks.place.marks.get(&marks.prefix).map_err(|error| marks.disk.failed(error))?;
         match stored.map(|bytes| pair(&bytes).ok_or_else(|| marks.disk.damaged("mark"))).transpose()? {
             Some((held, opening)) if held == generation => marks.opening = opening + 1,
             _ => marks.forget()?,
         }
         let stored = bytes(generation, marks.opening);
-        marks.disk.marks.insert(marks.prefix.clone(), stored).map_err(|error| marks.disk.failed(error))?;
+        marks.place.marks.insert(marks.prefix.clone(), stored).map_err(|error| marks.disk.failed(error))?;
         Ok(marks)
     }
 
@@ -53,7 +55,7 @@ impl Marks {
         if let Some(count) = self.held.get(name) {
             return Ok(Mark { count: *count, is_recent: true });
         }
-        let bytes = self.disk.marks.get(name).map_err(|error| self.disk.failed(error))?;
+        let bytes = self.place.marks.get(name).map_err(|error| self.disk.failed(error))?;
         let Some(bytes) = bytes else { return Ok(Mark::default()) };
         let (count, opening) = pair(&bytes).ok_or_else(|| self.disk.damaged("mark"))?;
         Ok(Mark { count, is_recent: opening == self.opening })
@@ -69,7 +71,7 @@ impl Marks {
     /// left then.
     pub fn unmarked(&mut self, rows: StoredRows) -> Result<Unmarked> {
         self.write()?;
-        let marks = self.disk.marks.prefix(&self.prefix);
+        let marks = self.place.marks.prefix(&self.prefix);
         let marks = Names { disk: self.disk.clone(), own: self.prefix.clone(), marks };
         Ok(Unmarked { rows, marks: marks.peekable() })
     }
@@ -77,16 +79,16 @@ impl Marks {
     /// Makes all marks survive a crash.
     pub fn keep(&mut self) -> Result<()> {
         self.write()?;
-        self.disk.database.persist(PersistMode::SyncData).map_err(|error| self.disk.failed(error))
+        self.place.database.persist(PersistMode::SyncData).map_err(|error| self.disk.failed(error))
     }
 
     /// Removes all marks of the table.
     pub fn forget(&mut self) -> Result<()> {
         self.held.clear();
         loop {
-            let mut batch = self.disk.database.batch();
-            for entry in self.disk.marks.prefix(&self.prefix).take(REMOVED_AT_ONCE) {
-                batch.remove(&self.disk.marks, entry.key().map_err(|error| self.disk.failed(error))?);
+            let mut batch = self.place.database.batch();
+            for entry in self.place.marks.prefix(&self.prefix).take(REMOVED_AT_ONCE) {
+                batch.remove(&self.place.marks, entry.key().map_err(|error| self.disk.failed(error))?);
             }
             if batch.is_empty() {
                 return Ok(());
@@ -96,9 +98,9 @@ impl Marks {
     }
 
     fn write(&mut self) -> Result<()> {
-        let mut batch = self.disk.database.batch();
+        let mut batch = self.place.database.batch();
         for (name, count) in std::mem::take(&mut self.held) {
-            batch.insert(&self.disk.marks, name, bytes(count, self.opening));
+            batch.insert(&self.place.marks, name, bytes(count, self.opening));
         }
         batch.commit().map_err(|error| self.disk.failed(error))
     }

@@ -12,7 +12,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use headwater_model::{Change, JournalId, Op, Row, Schema};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Where the sequence stands.
@@ -27,11 +27,16 @@ const TRUNCATE_ROWS: usize = 10_000;
 const FILE_BYTES: u64 = 16 << 20;
 /// Bytes of a block, which is what one row costs to read.
 const BLOCK_BYTES: u32 = 8 << 10;
+/// Memory for marks, and for what little there is beside rows: of blocks, and of what is not in files yet.
+const MARK_BYTES: u64 = 1 << 20;
 /// Files that may stay open.
 const FILES_MAX: usize = 64;
+/// Batches of rows that may wait to be sorted into a file, and how long before the disk is taken to be stuck.
+const UNSORTED_MAX: usize = 2;
+const SORT_MAX: Duration = Duration::from_secs(60);
 /// How long closing may wait for rows to be sorted into files, and how often it looks.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
-const CLOSE_POLL: Duration = Duration::from_millis(2);
+const POLL: Duration = Duration::from_millis(2);
 /// The least that the key-value store takes for its own journal, which is disk, not memory.
 const WRITE_AHEAD_BYTES: u64 = 64 << 20;
 
@@ -40,13 +45,13 @@ const WRITE_AHEAD_BYTES: u64 = 64 << 20;
 pub struct StoreOptions {
     /// Bytes of blocks that were read.
     pub cache_bytes: u64,
-    /// Bytes of rows that are written and not yet sorted into files; up to four times that under load.
+    /// Bytes of rows that are written and not yet sorted into a file; up to four times that under load.
     pub memtable_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { cache_bytes: 8 << 20, memtable_bytes: 4 << 20 }
+        StoreOptions { cache_bytes: 4 << 20, memtable_bytes: 2 << 20 }
     }
 }
 
@@ -63,6 +68,11 @@ pub struct RowStore {
     pending: HashMap<Vec<u8>, Option<Vec<u8>>>,
     pending_schemas: Vec<(u32, Vec<u8>)>,
     pending_bytes: usize,
+    options: StoreOptions,
+    /// Bytes committed since rows were last sorted into a file.
+    unsorted_bytes: u64,
+    /// Bytes committed while views are open.
+    beside_views_bytes: u64,
 }
 
 /// The key-value store and the parts of it that readers use too.
@@ -71,6 +81,15 @@ pub(crate) struct Disk {
     pub dir: Arc<PathBuf>,
     pub database: Database,
     pub rows: Keyspace,
+    /// A store of its own, opened when it is needed: while a view of a store is open, all that is written to it stays in
+    /// memory, and marks are written beside an open view.
+    marks: Arc<Mutex<Option<MarkDisk>>>,
+}
+
+/// Where marks stand.
+#[derive(Clone)]
+pub(crate) struct MarkDisk {
+    pub database: Database,
     pub marks: Keyspace,
 }
 
@@ -80,6 +99,22 @@ struct Known {
 }
 
 impl Disk {
+    /// Where marks stand, opened by the first who asks.
+    pub fn marks(&self) -> Result<MarkDisk> {
+        let mut slot = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(marks) = &*slot {
+            return Ok(marks.clone());
+        }
+        let open = || {
+            let database = open_database(&self.dir.join("marks"), MARK_BYTES)?;
+            let marks = database.keyspace("marks", || keyspace_options(MARK_BYTES))?;
+            Ok(MarkDisk { database, marks })
+        };
+        let marks = open().map_err(|error| self.failed(error))?;
+        *slot = Some(marks.clone());
+        Ok(marks)
+    }
+
     pub fn failed(&self, error: fjall::Error) -> Error {
         Error::Storage { dir: self.dir.to_path_buf(), source: Box::new(error) }
     }
@@ -93,20 +128,11 @@ impl RowStore {
     /// Opens the store in `dir`, or makes an empty one. Takes threads and memory until it is dropped.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<RowStore> {
         let failed = |error| Error::Storage { dir: dir.to_owned(), source: Box::new(error) };
-        let database = Database::builder(dir)
-            .cache_size(options.cache_bytes)
-            .worker_threads(1)
-            .max_cached_files(Some(FILES_MAX))
-            .max_journaling_size(WRITE_AHEAD_BYTES)
-            .open()
-            .map_err(failed)?;
-        let keyspace = |name, memtable_bytes| {
-            let options = move || keyspace_options(memtable_bytes);
-            database.keyspace(name, options).map_err(failed)
-        };
-        let (rows, meta, marks) =
-            (keyspace("rows", options.memtable_bytes)?, keyspace("meta", 1 << 20)?, keyspace("marks", 1 << 20)?);
-        let disk = Disk { dir: Arc::new(dir.to_owned()), database, rows, marks };
+        let database = open_database(&dir.join("rows"), options.cache_bytes).map_err(failed)?;
+        let keyspace =
+            |name, memtable_bytes| database.keyspace(name, || keyspace_options(memtable_bytes)).map_err(failed);
+        let (rows, meta) = (keyspace("rows", options.memtable_bytes)?, keyspace("meta", MARK_BYTES)?);
+        let disk = Disk { dir: Arc::new(dir.to_owned()), database, rows, marks: Arc::default() };
         let mut store = RowStore {
             disk,
             meta,
@@ -117,6 +143,9 @@ impl RowStore {
             pending: HashMap::new(),
             pending_schemas: Vec::new(),
             pending_bytes: 0,
+            options,
+            unsorted_bytes: 0,
+            beside_views_bytes: 0,
         };
         store.load()?;
         Ok(store)
@@ -219,9 +248,27 @@ impl RowStore {
             batch.insert(&self.meta, [SCHEMA, &id.to_be_bytes()].concat(), bytes);
         }
         batch.insert(&self.meta, SEQUENCE, sequence.to_be_bytes());
-        self.pending_bytes = 0;
+        let bytes = std::mem::take(&mut self.pending_bytes) as u64;
         batch.commit().map_err(|error| self.disk.failed(error))?;
         self.sequence = sequence;
+        self.unsorted_bytes += bytes;
+        self.beside_views_bytes = if self.is_in_use() { self.beside_views_bytes + bytes } else { 0 };
+        if self.unsorted_bytes >= self.options.memtable_bytes { self.sort() } else { Ok(()) }
+    }
+
+    /// Has the rows that are in memory sorted into a file, and waits while too many wait for that. The key-value store
+    /// would do so by itself only when its one thread has time, and memory would grow until then.
+    fn sort(&mut self) -> Result<()> {
+        self.unsorted_bytes = 0;
+        self.disk.rows.rotate_memtable().map_err(|error| self.disk.failed(error))?;
+        let deadline = Instant::now() + SORT_MAX;
+        while self.disk.rows.sealed_memtable_count() > UNSORTED_MAX {
+            if Instant::now() >= deadline {
+                let stuck = std::io::Error::new(std::io::ErrorKind::TimedOut, "sorting rows into files does not end");
+                return Err(self.disk.failed(stuck.into()));
+            }
+            std::thread::sleep(POLL);
+        }
         Ok(())
     }
 
@@ -237,9 +284,14 @@ impl RowStore {
         self.disk.database.persist(PersistMode::SyncAll).map_err(|error| self.disk.failed(error))
     }
 
-    /// Whether a view or marks of it are still in use, so that the folder would stay locked.
+    /// Whether a view or marks of it are still in use: the folder would stay locked, and what is written stays in memory.
     pub fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.disk.dir) > 1
+    }
+
+    /// Bytes that were committed while views are open, and that stay in memory until they are closed.
+    pub fn beside_views_bytes(&self) -> u64 {
+        if self.is_in_use() { self.beside_views_bytes } else { 0 }
     }
 
     /// Closes the store, so that opening it again has little to replay. Only a disk that refuses lets it give up on that,
@@ -247,10 +299,10 @@ impl RowStore {
     pub fn close(self) -> Result<()> {
         self.checkpoint()?;
         let deadline = Instant::now() + CLOSE_MAX;
-        for keyspace in [&self.disk.rows, &self.meta, &self.disk.marks] {
+        for keyspace in [&self.disk.rows, &self.meta] {
             keyspace.rotate_memtable().map_err(|error| self.disk.failed(error))?;
             while keyspace.sealed_memtable_count() > 0 && Instant::now() < deadline {
-                std::thread::sleep(CLOSE_POLL);
+                std::thread::sleep(POLL);
             }
         }
         Ok(())
@@ -371,6 +423,15 @@ impl RowStore {
         self.pending_bytes += name.len() + row.as_ref().map_or(0, Vec::len);
         self.pending.insert(name, row);
     }
+}
+
+fn open_database(dir: &Path, cache_bytes: u64) -> fjall::Result<Database> {
+    Database::builder(dir)
+        .cache_size(cache_bytes)
+        .worker_threads(1)
+        .max_cached_files(Some(FILES_MAX))
+        .max_journaling_size(WRITE_AHEAD_BYTES)
+        .open()
 }
 
 /// Everything is small rather than fast: the store must fit beside what the process is for.

@@ -11,6 +11,9 @@ fn overloaded(laggard: Laggard) -> World {
     world
 }
 
+/// How long anything may take to become true.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
 #[test]
 fn a_laggard_may_stop_the_source_until_it_has_caught_up() {
     let world = overloaded(Laggard::StopSource);
@@ -39,13 +42,14 @@ fn a_laggard_may_be_dropped_and_filled_anew() {
     running.engine.set_paused("slow", true).unwrap();
     eventually("it is paused", || running.sink("slow").state == "paused");
     // More than the limit, in rounds: retention looks once a second.
+    let began = std::time::Instant::now();
     for round in 0.. {
         world.database.load(1_000, round);
         eventually("the quick one follows", || running.sink("quick").lag_changes == 0);
         if running.sink("slow").state == "dropped" {
             break;
         }
-        assert!(round < 200, "it is dropped");
+        assert!(began.elapsed() < LIMIT, "it is not dropped after {round} rounds");
     }
     let error = running.sink("slow").error.unwrap();
     assert!(
@@ -58,7 +62,7 @@ fn a_laggard_may_be_dropped_and_filled_anew() {
     running.engine.rebuild("slow").unwrap();
     running.engine.set_paused("slow", false).unwrap();
     running.all_arrives();
-    assert_eq!(running.sink("slow").state, "following");
+    eventually("it follows again", || running.sink("slow").state == "following");
     running.engine.stop().unwrap();
 }
 

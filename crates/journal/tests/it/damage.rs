@@ -133,6 +133,32 @@ fn a_closed_segments_flip_is_named_by_verify_with_file_and_byte() {
 }
 
 #[test]
+fn damage_in_a_closed_segment_that_is_written_to_again_is_no_torn_tail() {
+    let source = shop::folder();
+    let text = written(source.path(), 100, 8192);
+    for flip in [None, Some(3000)] {
+        let dir = shop::folder();
+        copy(source.path(), dir.path());
+        let mut paths = segments(dir.path());
+        // A crash while a segment was begun: it has its header, and no frame yet.
+        let last = paths.pop().unwrap();
+        fs::OpenOptions::new().write(true).open(&last).unwrap().set_len(64).unwrap();
+        let before = paths.pop().unwrap();
+        let mut bytes = fs::read(&before).unwrap();
+        flip.into_iter().for_each(|at: usize| bytes[at] ^= 1);
+        fs::write(&before, bytes).unwrap();
+        match (flip, open(dir.path(), shop::options())) {
+            (None, Ok(opened)) => assert!(text.starts_with(&shop::whole(&opened))),
+            (Some(_), Err(Error::Damaged { file, .. })) => {
+                assert_eq!(file, before);
+                assert!(last.exists(), "nothing is deleted where something is damaged");
+            }
+            (flip, opened) => panic!("{flip:?}: {:?}", opened.map(|opened| opened.recovered.truncated)),
+        }
+    }
+}
+
+#[test]
 fn damage_in_the_last_segment_that_a_later_frame_proves_durable_is_no_torn_tail() {
     let dir = shop::folder();
     let mut opened = shop::opened(dir.path());

@@ -294,7 +294,7 @@ impl Snapshot {
         let parts = (0..workers).map(|part| {
             let after = if part == 0 { None } else { cut(part) };
             let through = if part + 1 == workers { None } else { cut(part + 1) };
-            (after, through)
+            keys::Range { after, through }
         });
         Ok(TableState::in_parts(began_at, parts.collect()))
     }

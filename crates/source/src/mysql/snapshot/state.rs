@@ -43,12 +43,12 @@ pub struct PartState {
 impl TableState {
     /// A table that is read in one part.
     pub fn begin(began_at: u64) -> Self {
-        Self::in_parts(began_at, vec![(None, None)])
+        Self::in_parts(began_at, vec![Range { after: None, through: None }])
     }
 
     /// A table that is read in these parts.
-    pub fn in_parts(began_at: u64, bounds: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>) -> Self {
-        let part = |(after, through)| PartState { after, through, done: None, finished: false };
+    pub fn in_parts(began_at: u64, bounds: Vec<Range>) -> Self {
+        let part = |Range { after, through }| PartState { after, through, done: None, finished: false };
         TableState {
             began_at,
             parts: bounds.into_iter().map(part).collect(),
