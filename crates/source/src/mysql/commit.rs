@@ -5,6 +5,7 @@
 
 use super::decode::{EventHeader, MariaGtid};
 use super::gtid::Uuid;
+use super::now_us;
 use super::position::Gtids;
 use super::transaction::{Transactions, side_of_xa};
 use headwater_model::change::{Change, Changes};
@@ -13,7 +14,6 @@ use headwater_model::transaction::put_header;
 use headwater_model::{Op, Origin, Result, Row, TransactionBuilder, TransactionHeader};
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// State keys of prepared XA transactions: a side segment without one was never prepared to the end.
 pub const XA_STATE: &str = "xa/";
@@ -362,8 +362,4 @@ fn copy(change: &Change<'_>, key_changed: bool, into: &mut TransactionBuilder) {
 fn put_own_header(out: &mut Vec<u8>) {
     let now = now_us();
     put_header(out, &TransactionHeader { commit_us: now, receive_us: now, origin: Origin::Headwater });
-}
-
-fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

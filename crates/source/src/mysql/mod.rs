@@ -29,6 +29,7 @@ use crate::{ConfigError, Finding, SourceType};
 use config::{Config, Options};
 use headwater_model::source::Source;
 use serde_json::Value;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A MySQL server's log.
 pub struct MySql;
@@ -99,4 +100,9 @@ fn options(name: &str, settings: &Value) -> Result<Options, ConfigError> {
 
 fn build(name: &str, settings: &Value) -> Result<Box<dyn Source>, ConfigError> {
     Ok(Box::new(stream::MySqlSource::new(options(name, settings)?)))
+}
+
+/// Microseconds since the epoch.
+fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

@@ -3,11 +3,11 @@
 //! Invariant: a chunk's `high` lies at or after every transaction whose effect its rows may show, so that whoever has
 //! read the log up to there knows each row that was changed while the chunk was read.
 
-use super::super::server::quoted;
+use super::super::server::{identifier, quoted};
 use super::super::wire::{Connection, Error as WireError, Options as WireOptions, Param, Statement};
 use super::keys::Range;
 use super::row::RowPlan;
-use super::select::{after_params, chunk, key_params, quote};
+use super::select::{after_params, chunk, key_params};
 use headwater_model::{Error, Op, Result, Row, Schema, SnapshotMarker, TransactionBuilder};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -223,8 +223,8 @@ impl Endpoint {
 
     /// The smallest and the largest key of a table whose key is one integer column; `None` when it is empty.
     pub fn key_bounds(&self, connection: &mut Connection, schema: &Schema) -> Result<Option<(i128, i128)>> {
-        let key = quote(&schema.columns[usize::from(schema.key[0])].name);
-        let table = format!("{}.{}", quote(&schema.database), quote(&schema.table));
+        let key = identifier(&schema.columns[usize::from(schema.key[0])].name);
+        let table = format!("{}.{}", identifier(&schema.database), identifier(&schema.table));
         let bounds = connection.query(&format!("SELECT MIN({key}) AS low, MAX({key}) AS high FROM {table}"));
         let bounds = bounds.map_err(|error| self.error(error))?;
         let number = |name| bounds.text(0, name).and_then(|text| text.parse().ok());
@@ -271,7 +271,7 @@ impl Reading<'_> {
             true => drop(connection.execute("COMMIT").map_err(|error| self.work.server.error(error))?),
             false => high = self.work.server.log_place(connection, false)?,
         }
-        Ok(Chunk { job: job.clone(), range, last, rows, high, read_us: super::now_us(), held })
+        Ok(Chunk { job: job.clone(), range, last, rows, high, read_us: super::super::now_us(), held })
     }
 
     /// Begins a consistent snapshot at or after the floor; answers where it stands.

@@ -3,12 +3,14 @@
 //! The stream waits while they are read; that is the price of a table without a key. Invariant: the rows stand in the
 //! journal as of `as_of`, all of them or none, and changes up to that place are left out of the stream.
 
+use super::Snapshot;
 use super::chunk::LogPlace;
 use super::rewrite::filled;
 use super::row::RowPlan;
-use super::select::{chunk, quote};
+use super::select::chunk;
 use super::state::{TABLE_PREFIX, TableState};
-use super::{Snapshot, now_us};
+use crate::mysql::now_us;
+use crate::mysql::server::identifier;
 use crate::mysql::wire::Connection;
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, StateUpdate};
 use headwater_model::transaction::put_header;
@@ -87,7 +89,7 @@ impl Snapshot {
         let mut locking = server.connect()?;
         let names: Vec<String> = tables
             .iter()
-            .map(|(table, _)| format!("{}.{} READ", quote(&table.database), quote(&table.table)))
+            .map(|(table, _)| format!("{}.{} READ", identifier(&table.database), identifier(&table.table)))
             .collect();
         locking.execute(&format!("LOCK TABLES {}", names.join(", "))).map_err(failed)?;
         reading.execute(begin).map_err(failed)?;

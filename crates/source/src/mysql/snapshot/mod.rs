@@ -16,7 +16,9 @@ mod state;
 pub use chunk::{Endpoint, LogPlace};
 pub use state::{TABLE_PREFIX, TableState};
 
+use super::now_us;
 use super::position::{Gtids, Position, file_number};
+use super::server::identifier;
 use chunk::{Chunk, Job, Sent, Work};
 use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, HeldRows, Intake, StateUpdate};
@@ -25,14 +27,12 @@ use headwater_model::{
     Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value,
 };
 use rewrite::{Underway, filled, rewrite, too_many};
-use select::quote;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds that a transaction may be in the log and not yet visible; semi-synchronous replicas take that long.
 const VISIBLE_MAX_S: u32 = 20;
@@ -218,8 +218,9 @@ impl Snapshot {
             Gtids::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {VISIBLE_MAX_S})"),
             // The lock waits for the commits that are under way.
             Gtids::None => {
-                let name =
-                    |table: &Table| format!("{}.{} READ", quote(&table.schema.database), quote(&table.schema.table));
+                let name = |table: &Table| {
+                    format!("{}.{} READ", identifier(&table.schema.database), identifier(&table.schema.table))
+                };
                 let tables = self.tables.iter().filter(|table| !table.state.finished);
                 format!("LOCK TABLES {}", tables.map(name).collect::<Vec<_>>().join(", "))
             }
@@ -485,8 +486,4 @@ impl LogPlace {
     pub fn reaches(&self, high: &LogPlace) -> bool {
         (file_number(&self.file), self.offset) >= (file_number(&high.file), high.offset)
     }
-}
-
-fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

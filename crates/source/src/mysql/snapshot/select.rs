@@ -2,6 +2,7 @@
 //!
 //! Invariant: the expression that orders the rows is the one that bounds them, so that no row falls between two chunks.
 
+use super::super::server::identifier;
 use super::super::wire::Param;
 use headwater_model::value::ZERO_TIMESTAMP;
 use headwater_model::{Date, DateTime, Schema, Type, Value};
@@ -23,7 +24,7 @@ pub enum KeyParam {
 /// The statement that reads a chunk: `lower` and `upper` say whether the range is bounded there.
 pub fn chunk(schema: &Schema, lower: bool, upper: bool, rows: u64) -> String {
     let columns: Vec<String> =
-        schema.columns.iter().filter(|column| !column.excluded).map(|column| quote(&column.name)).collect();
+        schema.columns.iter().filter(|column| !column.excluded).map(|column| identifier(&column.name)).collect();
     let key: Vec<String> = schema.key.iter().map(|&column| order_term(schema, column)).collect();
     let mut conditions = Vec::new();
     if lower {
@@ -32,7 +33,8 @@ pub fn chunk(schema: &Schema, lower: bool, upper: bool, rows: u64) -> String {
     if upper {
         conditions.push(format!("{} <= ?", key[0]));
     }
-    let mut sql = format!("SELECT {} FROM {}.{}", columns.join(", "), quote(&schema.database), quote(&schema.table));
+    let mut sql =
+        format!("SELECT {} FROM {}.{}", columns.join(", "), identifier(&schema.database), identifier(&schema.table));
     if !conditions.is_empty() {
         sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
     }
@@ -78,17 +80,12 @@ pub fn key_params(schema: &Schema, mut key: &[u8]) -> Option<Vec<KeyParam>> {
     schema.key.iter().map(param).collect()
 }
 
-/// An identifier in backquotes.
-pub fn quote(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 /// What a key's column is ordered by. An ENUM orders by number but compares by text, so it is made a number for both.
 fn order_term(schema: &Schema, column: u16) -> String {
     let column = &schema.columns[usize::from(column)];
     match column.kind {
-        Type::Enum { .. } | Type::Set { .. } | Type::Bit { .. } => format!("({} + 0)", quote(&column.name)),
-        _ => quote(&column.name),
+        Type::Enum { .. } | Type::Set { .. } | Type::Bit { .. } => format!("({} + 0)", identifier(&column.name)),
+        _ => identifier(&column.name),
     }
 }
 
