@@ -84,7 +84,7 @@ fn a_death_at_any_edge_loses_nothing_that_was_durable() {
         ("journal::roll", &[0, 1, 3], "panic"),
         ("journal::side_prepare", &[0, 1], "panic"),
         ("journal::side_commit", &[0, 1], "panic"),
-        ("journal::fsync_fails", &[3, 5, 20], "return"),
+        ("journal::fsync_fails", &[3, 5, 10], "return"),
         ("journal::disk_full", &[3, 30, 99], "return"),
     ];
     let scenario = fail::FailScenario::setup();
