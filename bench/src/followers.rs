@@ -8,10 +8,12 @@
 use crate::Bench;
 use crate::report::{Figure, Wanted};
 use headwater_engine::{Engine, EngineOptions, FromWhere, Laggard, SinkSpec, SourceSpec};
-use headwater_model::sink::{Batch, Connected, Sink, Written};
+use headwater_model::sink::{Batch, Connected, Event, Sink, Written};
 use headwater_model::source::{Committed, Intake, Probe, Source, SourceReport};
 use headwater_model::transaction::put_header;
-use headwater_model::{Column, Op, Origin, RowWriter, Schema, TransactionBuilder, TransactionHeader, Type, Value};
+use headwater_model::{
+    Column, Op, Origin, Progress, RowWriter, Schema, TransactionBuilder, TransactionHeader, Type, Value,
+};
 use headwater_testkit::{Error, Result, TestFolder, wait_until};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -57,7 +59,7 @@ fn count(followers: u64, transactions: u64) -> Result<f64> {
     let failed = |error: std::io::Error| Error::new(format!("run valgrind: {error}"));
     let counts = folder.path().join("counts");
     let status = Command::new("valgrind")
-        .args(["--tool=callgrind", "--collect-atstart=no", "--quiet"])
+        .args(["--tool=callgrind", "--collect-atstart=no", "--fair-sched=yes", "--quiet"])
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", counts.display()))
         .arg(std::env::current_exe().map_err(failed)?)
@@ -114,7 +116,8 @@ pub fn main(arguments: &[&str]) -> Result {
     wait_until(LIMIT, "every follower to follow", || engine.is_ready())?;
     stage.store(FEEDING, Ordering::Release);
     wait_until(LIMIT, "the source to feed", || stage.load(Ordering::Acquire) == DONE)?;
-    engine.stop().map_err(failed)
+    // Under valgrind a hundred threads need longer for an orderly stop than the engine gives them, and nothing of it counts.
+    std::process::exit(0);
 }
 
 /// Appends transactions when it is told to.
@@ -210,11 +213,15 @@ struct Idle;
 
 impl Sink for Idle {
     fn connect(&mut self) -> headwater_model::Result<Connected> {
-        Ok(Connected { progress: None, rejected: Vec::new(), server: "nothing".to_owned() })
+        Ok(Connected { progress: None, rejected: Vec::new(), replayed: None, server: "nothing".to_owned() })
     }
 
     fn write(&mut self, batch: &Batch<'_>) -> headwater_model::Result<Written> {
         Ok(Written { durable: Some(batch.progress.sequence), rejected: Vec::new() })
+    }
+
+    fn replay(&mut self, _: &Event<'_>, _: Progress) -> headwater_model::Result<Written> {
+        Ok(Written::default())
     }
 
     fn flush(&mut self) -> headwater_model::Result<Written> {

@@ -5,8 +5,8 @@
 //! replay applies them in order.
 
 use crate::intake::journal_error;
-use crate::stages::now_us;
 use headwater_journal::{Entry, From, Item, Journal, Options, Writer};
+use headwater_model::calendar::now_us;
 use headwater_model::change::{Change, Changes, Op};
 use headwater_model::limits;
 use headwater_model::sink::Event;

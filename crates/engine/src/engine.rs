@@ -156,8 +156,8 @@ impl Engine {
     }
 
     /// Stops sources, lets sinks apply what was read, and makes everything durable. Takes less than five seconds: threads
-    /// that wait for a server which does not answer are left behind, and find the engine stopped when it does. A second
-    /// call does nothing.
+    /// that wait for a server which does not answer are left behind with a warning, and find the engine stopped when it
+    /// does. A second call does nothing.
     pub fn stop(&self) -> Result<()> {
         let began = Instant::now();
         // Whoever waits is sent home first, and retention ends.
@@ -174,7 +174,11 @@ impl Engine {
             Joined::Late => tracing::warn!("housekeeping did not end in time"),
             _ => self.sources.iter().for_each(|source| source.rows.close()),
         }
-        ended.into_iter().chain(closed).collect()
+        // One error ends the process; none is swallowed for it.
+        let mut errors = ended.into_iter().chain(closed).filter_map(Result::err);
+        let first = errors.next();
+        errors.for_each(|error| tracing::error!(%error, "stopping failed in another place too"));
+        first.map_or(Ok(()), Err)
     }
 
     /// Waits until every follower that can has applied what is in the journals.

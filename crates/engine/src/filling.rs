@@ -7,7 +7,7 @@
 
 use crate::follower::WAIT;
 use crate::session::{FILLING, Session};
-use crate::stages::now_us;
+use headwater_model::calendar::now_us;
 use headwater_model::limits::{BATCH_BYTES_MAX, BATCH_CHANGES_MAX};
 use headwater_model::sink::{Batch, Event, Rejected, Written};
 use headwater_model::{

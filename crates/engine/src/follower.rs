@@ -174,9 +174,13 @@ impl Shared {
     }
 
     fn fail(&self, state: &str, error: &Error) {
-        let state = if self.is_dropped() { "dropped" } else { state };
+        let is_dropped = self.is_dropped();
         let mut status = self.status();
-        state.clone_into(&mut status.state);
+        // Why it was dropped, and what to do, stays said, whatever else its target does then.
+        if is_dropped && status.state == "dropped" && state != "dropped" {
+            return;
+        }
+        (if is_dropped { "dropped" } else { state }).clone_into(&mut status.state);
         status.error = Some(error.to_string());
     }
 }
@@ -323,6 +327,7 @@ impl Thread {
                 }
             };
             if shared.stop.is_stopped() {
+                tracing::warn!(sink = %shared.name, %error, "the sink failed while it was stopping");
                 break;
             }
             tracing::warn!(sink = %shared.name, %error, wait_ms = wait.as_millis() as u64, "the sink tries again");

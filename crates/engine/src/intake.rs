@@ -7,10 +7,11 @@ use crate::held::Held;
 use crate::projection::{Projection, SCHEMA_PREFIX};
 use crate::rows::Rows;
 use crate::source::Shared;
-use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
+use headwater_journal::{Entry, Frame, From, Head, Item, Journal, Part, Writer};
 use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
 use headwater_model::{Error, Result, Schema, TransactionBuilder, TransactionView};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -229,23 +230,28 @@ impl Intake for JournalIntake {
         self.writer.next_sequence()
     }
 
-    fn changes_since(&self, sequence: u64, visit: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()> {
+    fn changes_since(&self, sequence: u64, visit: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>) -> Result<()> {
         let mut reader = self.journal.reader(From::Sequence(sequence)).map_err(journal_error)?;
+        let mut named = Named::default();
+        reader.heads().range(SCHEMA_PREFIX.as_bytes()).try_for_each(|(key, value)| named.add(key, value))?;
         while let Some(item) = reader.next().map_err(journal_error)? {
             match item {
                 Item::Frame(frame) => {
+                    named.add_from(&frame)?;
                     for transaction in frame.transactions() {
                         let view = TransactionView::decode(transaction.body).map_err(damaged)?;
-                        each(view.changes(), transaction.first_sequence, sequence, visit)?;
+                        each(view.changes(), transaction.first_sequence, sequence, &named, visit)?;
                     }
                 }
-                Item::Part(part) => each(Changes::new(part.body), part.first_sequence, sequence, visit)?,
+                Item::Part(part) => {
+                    named.add_from(&part.frame)?;
+                    each(Changes::new(part.body), part.first_sequence, sequence, &named, visit)?;
+                }
             }
         }
         Ok(())
     }
 
-    // PLACEHOLDER so that the tree builds for everyone until the store is wired in: replace.
     fn rows(&mut self, table: &str, generation: u64) -> Result<Box<dyn HeldRows>> {
         self.flush()?;
         let view = self.rows.view(&self.shared.stop)?;
@@ -269,11 +275,34 @@ impl Intake for JournalIntake {
     }
 }
 
-fn each(changes: Changes<'_>, first: u64, wanted: u64, visit: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()> {
-    for (change, sequence) in changes.zip(first..) {
-        if sequence >= wanted {
-            visit(&change.map_err(damaged)?)?;
-        }
+/// The schemas that a part of the journal names, by id.
+#[derive(Default)]
+struct Named(HashMap<u32, Schema>);
+
+impl Named {
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let schema = schema_of(key, value)?;
+        self.0.insert(schema.id, schema);
+        Ok(())
+    }
+
+    fn add_from(&mut self, frame: &Frame<'_>) -> Result<()> {
+        let schemas = frame.heads().filter(|head| head.key.starts_with(SCHEMA_PREFIX.as_bytes()));
+        schemas.filter_map(|head| Some((head.key, head.value?))).try_for_each(|(key, value)| self.add(key, value))
+    }
+}
+
+fn each(
+    changes: Changes<'_>,
+    first: u64,
+    wanted: u64,
+    named: &Named,
+    visit: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>,
+) -> Result<()> {
+    for (change, _) in changes.zip(first..).filter(|(_, sequence)| *sequence >= wanted) {
+        let change = change.map_err(damaged)?;
+        let schema = named.0.get(&change.schema).ok_or_else(|| unknown_schema(change.schema))?;
+        visit(&change, schema)?;
     }
     Ok(())
 }

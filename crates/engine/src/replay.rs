@@ -1,11 +1,11 @@
 //! Applies dead letters again, when a person asks for it.
 //!
 //! Invariant: the changes of one row reach the target in their order. A letter waits as long as an earlier one of its row
-//! does, whether that one was not asked for or was refused again. Start at [`Session::obey`].
+//! does, whether that one was not asked for or was refused again. A crash between the target's taking it and its end here
+//! applies nothing twice: the target has noted which letter it took. Start at [`Session::obey`].
 
 use crate::follower::Replay;
 use crate::session::Session;
-use headwater_model::sink::Batch;
 use headwater_model::{Error, Kind, Result};
 use std::collections::HashSet;
 
@@ -27,6 +27,18 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Ends the letter that the target says it has taken, in case a crash came before that was noted.
+    pub fn end_replayed(&mut self, replayed: Option<u64>) -> Result<()> {
+        let Some(sequence) = replayed else { return Ok(()) };
+        let shared = self.follows.shared;
+        let ended = shared.letters().end(&[sequence])?;
+        if ended > 0 {
+            tracing::info!(sink = %shared.name, sequence, "the target had taken a dead letter already; it is ended");
+            self.count_letters();
+        }
+        Ok(())
+    }
+
     /// Applies letters again, oldest first; those that are refused again stay. Answers how many were applied.
     fn replay(&mut self, wanted: Vec<u64>) -> Result<usize> {
         let shared = self.follows.shared;
@@ -40,17 +52,13 @@ impl Session<'_> {
                 if shared.letters().is_parked(&event) {
                     return Ok(Some("an earlier change of its row waits".to_owned()));
                 }
-                let batch = Batch { events: &[event], progress };
-                let written = self.sink.write(&batch).and_then(|mut written| {
-                    written.rejected.extend(self.sink.flush()?.rejected);
-                    Ok(written)
-                });
-                match written {
+                match self.sink.replay(&event, progress) {
                     Ok(written) => Ok(written.rejected.into_iter().next().map(|row| row.reason)),
                     Err(error) if matches!(error.kind(), Kind::RejectRows(_)) => Ok(Some(error.to_string())),
                     Err(error) => Err(error),
                 }
             })?;
+            fail::fail_point!("engine::after_replay");
             match refused {
                 None => applied += shared.letters().end(&[sequence])?,
                 Some(reason) => {

@@ -126,7 +126,10 @@ impl Keeping<'_> {
     fn judge(&self, slowest: Option<(u64, &Arc<FollowerThread>)>, report: Option<RetentionReport>) {
         let Some(report) = report else { return };
         self.tell(report.held_bytes);
-        match slowest.filter(|(_, follower)| report.limit_reached && self.counts(follower)) {
+        // The store may have been rolled since the slowest was found, and it may have been rebuilt meanwhile.
+        let is_slow = |needed, follower: &FollowerThread| follower.shared.needs().is_some_and(|needs| needs <= needed);
+        let counts = |needed, follower| report.limit_reached && self.counts(follower) && is_slow(needed, follower);
+        match slowest.filter(|(needed, follower)| counts(*needed, follower)) {
             Some((_, follower)) => self.limit_reached(follower, report.held_bytes),
             None => self.release(),
         }

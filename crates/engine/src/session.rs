@@ -9,9 +9,10 @@ use crate::intake::journal_error;
 use crate::options::{FromWhere, SinkSpec};
 use crate::rows::Rows;
 use crate::source::Shared as SourceShared;
-use crate::stages::{Passage, now_us};
+use crate::stages::Passage;
 use crate::stop::BackOff;
 use headwater_journal::{From, Journal, Reader, Standing};
+use headwater_model::calendar::now_us;
 use headwater_model::sink::{Batch, Connected, Event, Rejected, Sink, Written};
 use headwater_model::{Error, JournalId, Kind, Progress, Result};
 use std::collections::VecDeque;
@@ -68,7 +69,7 @@ enum Begin {
 struct InFlight {
     end: u64,
     /// Commit, receive and journal times of some of its changes.
-    times: Vec<(i64, i64, i64)>,
+    times: Vec<(Option<i64>, i64, i64)>,
 }
 
 /// One connection's life.
@@ -93,6 +94,7 @@ impl<'a> Session<'a> {
         let mut connected = self.sink.connect()?;
         let shared = self.follows.shared;
         shared.status().server.clone_from(&connected.server);
+        self.end_replayed(connected.replayed)?;
         if shared.is_to_be_rebuilt() {
             shared.set_state("rebuilding");
             self.clear(&mut connected)?;
@@ -220,14 +222,19 @@ impl<'a> Session<'a> {
 
     fn begin_anew(&self) -> Result<Begin> {
         let Follows { spec, shared, journal, .. } = self.follows;
-        // Retention leaves alone what is needed, so that is said before looking.
-        shared.set_needs(0);
-        let first = journal.first_sequence();
+        let is_trimmed = || shared.wants_store() || journal.first_sequence() > 0;
         Ok(match spec.from {
             FromWhere::Now => Begin::At(journal.visible_sequence()),
-            FromWhere::Earliest => Begin::At(first),
-            FromWhere::Snapshot if first == 0 && !shared.wants_store() => Begin::At(0),
-            FromWhere::Snapshot => Begin::Filling,
+            // A filling says itself what it needs. To need more for a moment could have it dropped.
+            FromWhere::Snapshot if is_trimmed() => Begin::Filling,
+            from => {
+                // Retention leaves alone what is needed, so that is said before looking.
+                shared.set_needs(0);
+                match from {
+                    FromWhere::Snapshot if is_trimmed() => Begin::Filling,
+                    _ => Begin::At(journal.first_sequence()),
+                }
+            }
         })
     }
 
@@ -416,12 +423,13 @@ impl<'a> Session<'a> {
 }
 
 /// Times of a few changes of a batch, the first and the last among them.
-fn sample(events: &[Event<'_>], collected: &Collected) -> Vec<(i64, i64, i64)> {
+fn sample(events: &[Event<'_>], collected: &Collected) -> Vec<(Option<i64>, i64, i64)> {
     let step = events.len().div_ceil(SAMPLES_A_BATCH).max(1);
     let sampled = events.iter().rev().step_by(step);
     let times = |event: &Event<'_>| {
         let header = event.header;
-        (header.commit_us, header.receive_us, collected.written_us(event.sequence))
+        let commit_us = event.change.marker.is_none().then_some(header.commit_us);
+        (commit_us, header.receive_us, collected.written_us(event.sequence))
     };
     sampled.map(times).collect()
 }

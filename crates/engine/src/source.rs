@@ -184,7 +184,7 @@ impl SourceThread {
     }
 
     /// Waits for the thread, which makes everything durable before it ends. One that is still waiting for its database at
-    /// the deadline is left behind: what it appended is written, and as safe as after a kill.
+    /// the deadline is left behind, which is no error: what it appended is written, and as safe as after a kill.
     pub fn join(&self, deadline: Instant) -> Result<()> {
         let name = &self.shared.name;
         let mut slot = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,9 +193,10 @@ impl SourceThread {
             Joined::Ended(result) => result,
             Joined::Panicked => Err(Error::stop(format!("the thread of source {name} panicked"))
                 .hint("This is a defect; please report it with the log.")),
-            Joined::Late => Err(Error::stop(format!("source {name} did not end in time"))
-                .detail("Its database does not answer.")
-                .hint("Nothing is lost: the next start resumes where the journal stands.")),
+            Joined::Late => {
+                tracing::warn!(source = %name, "the source's database does not answer; the next start resumes where the journal stands");
+                Ok(())
+            }
         }
     }
 }
@@ -213,6 +214,7 @@ fn run(source: &mut dyn headwater_model::source::Source, intake: &mut JournalInt
         }
         let Err(error) = result else { break };
         if shared.stop.is_stopped() {
+            tracing::warn!(source = %shared.name, %error, "the source failed while it was stopping");
             break;
         }
         let wait = match error.kind() {

@@ -2,7 +2,8 @@
 
 use crate::status::Stages;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// Samples kept for each stage.
 const SAMPLES: usize = 1024;
@@ -10,8 +11,8 @@ const SAMPLES: usize = 1024;
 /// One change's times, microseconds since the epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Passage {
-    /// Committed in the database.
-    pub commit_us: i64,
+    /// Committed in the database, as exact as the server tells; `None` for rows that were read from the table.
+    pub commit_us: Option<i64>,
     /// Received by the source.
     pub receive_us: i64,
     /// Written to the journal.
@@ -28,11 +29,6 @@ pub struct Passages(Mutex<Ring>);
 struct Ring {
     samples: Vec<Passage>,
     next: usize,
-}
-
-/// Microseconds since the epoch.
-pub fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
 impl Passages {
@@ -53,17 +49,54 @@ impl Passages {
         if ring.samples.is_empty() {
             return None;
         }
-        let stage = |time: fn(&Passage) -> i64| {
-            let mut times: Vec<i64> = ring.samples.iter().map(time).collect();
-            times.sort_unstable();
-            let at = |share: usize| times[(times.len() - 1) * share / 100] as f64 / 1000.0;
-            [at(50), at(99)]
-        };
+        let samples = ring.samples.iter();
+        let commits = samples.clone().filter_map(|passage| Some((passage.commit_us?, passage)));
+        // Servers that tell whole seconds never tell a fraction, and others hardly ever tell none.
+        let exact: Vec<_> = commits.clone().filter(|(commit_us, _)| commit_us % MICROS_PER_SECOND != 0).collect();
+        let is_coarse = exact.is_empty() && commits.count() > 0;
         Some(Stages {
-            commit_to_receive_ms: stage(|p| p.receive_us - p.commit_us),
-            receive_to_journal_ms: stage(|p| p.journal_us - p.receive_us),
-            journal_to_sink_ms: stage(|p| p.applied_us - p.journal_us),
-            commit_to_sink_ms: stage(|p| p.applied_us - p.commit_us),
+            commit_to_receive_ms: of(exact.iter().map(|(commit_us, p)| p.receive_us - commit_us)),
+            receive_to_journal_ms: of(samples.clone().map(|p| p.journal_us - p.receive_us)).unwrap_or_default(),
+            journal_to_sink_ms: of(samples.clone().map(|p| p.applied_us - p.journal_us)).unwrap_or_default(),
+            commit_to_sink_ms: of(exact.iter().map(|(commit_us, p)| p.applied_us - commit_us)),
+            commit_note: is_coarse.then(|| "the server's log tells commit times in whole seconds only".to_owned()),
         })
+    }
+}
+
+/// The median and the 99th percentile, from microseconds to milliseconds; `None` of nothing.
+fn of(times_us: impl Iterator<Item = i64>) -> Option<[f64; 2]> {
+    let mut times: Vec<i64> = times_us.collect();
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len().saturating_sub(1) * share / 100).map(|time| *time as f64 / 1000.0);
+    Some([at(50)?, at(99)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_seconds_and_rows_that_were_read_tell_nothing_of_commits() {
+        let whole = Some(7_000_000);
+        for (commits, commit_ms, noted) in [
+            (&[Some(6_999_500)][..], Some(1.5), false),
+            (&[whole, whole], None, true),
+            (&[None, whole], None, true),
+            (&[None], None, false),
+            (&[None, whole, Some(6_997_000)], Some(4.0), false),
+        ] {
+            let passages = Passages::default();
+            for commit_us in commits {
+                let (receive_us, journal_us, applied_us) = (7_000_000, 7_000_500, 7_001_000);
+                passages.add(Passage { commit_us: *commit_us, receive_us, journal_us, applied_us });
+            }
+            let stages = passages.stages().unwrap();
+            assert_eq!(stages.commit_to_sink_ms, commit_ms.map(|ms| [ms; 2]), "{commits:?}");
+            assert_eq!(stages.commit_to_receive_ms, commit_ms.map(|ms| [ms - 1.0; 2]), "{commits:?}");
+            assert_eq!((stages.receive_to_journal_ms, stages.journal_to_sink_ms), ([0.5; 2], [0.5; 2]));
+            assert_eq!(stages.commit_note.is_some(), noted, "{commits:?}");
+        }
+        assert!(Passages::default().stages().is_none());
     }
 }

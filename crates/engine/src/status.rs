@@ -83,14 +83,17 @@ pub struct SinkStatus {
 }
 
 /// How long changes take, each `[p50, p99]` in milliseconds over the recent ones.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stages {
-    /// From the commit in the database to its last byte here. Some servers tell the commit's time in whole seconds.
-    pub commit_to_receive_ms: [f64; 2],
+    /// From the commit in the database to its last byte here; `None` where no commit's time is known.
+    pub commit_to_receive_ms: Option<[f64; 2]>,
     /// From there to its being written to the journal.
     pub receive_to_journal_ms: [f64; 2],
     /// From there to its being applied by the target.
     pub journal_to_sink_ms: [f64; 2],
     /// All of it.
-    pub commit_to_sink_ms: [f64; 2],
+    pub commit_to_sink_ms: Option<[f64; 2]>,
+    /// Why no commit's time is known, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_note: Option<String>,
 }

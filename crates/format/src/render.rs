@@ -5,14 +5,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use headwater_model::value::{Date, ZERO_TIMESTAMP};
-use headwater_model::{Type, Value};
+use headwater_model::value::{Date, DateTime, ZERO_TIMESTAMP};
+use headwater_model::{Type, Value, calendar};
 use serde::de::IgnoredAny;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+const MICROS_PER_SECOND: u64 = 1_000_000;
 
 /// Appends `value` of a column of type `kind` as JSON: integers, bits, years and floats as numbers (a float that is not
 /// finite is null), decimals as strings with their scale, JSON as itself, vectors as arrays, all else as strings.
@@ -52,12 +51,7 @@ pub fn text(out: &mut Vec<u8>, value: Value<'_>, kind: &Type) {
         Value::Bytes(v) => base64(out, &[v]),
         Value::Geometry { srid, wkb } => base64(out, &[&srid.to_le_bytes(), wkb]),
         Value::Date(v) => date(out, v),
-        Value::DateTime(v) => {
-            date(out, v.date);
-            let seconds = u32::from(v.hour) * 3600 + u32::from(v.minute) * 60 + u32::from(v.second);
-            out.push(b'T');
-            clock(out, seconds, v.micros, kind);
-        }
+        Value::DateTime(v) => date_time(out, v, kind),
         Value::Timestamp(v) => timestamp(out, v, kind),
         Value::Time(v) => time(out, v, kind),
         Value::Vector(v) => vector(out, v),
@@ -181,6 +175,13 @@ fn date(out: &mut Vec<u8>, value: Date) {
     digits::<2>(out, u32::from(value.day));
 }
 
+fn date_time(out: &mut Vec<u8>, value: DateTime, kind: &Type) {
+    date(out, value.date);
+    out.push(b'T');
+    let seconds = u32::from(value.hour) * 3600 + u32::from(value.minute) * 60 + u32::from(value.second);
+    clock(out, seconds, value.micros, kind);
+}
+
 /// `hh:mm:ss.fff`: three digits of fraction, and as many as the column has where it has more.
 fn clock(out: &mut Vec<u8>, seconds: u32, micros: u32, kind: &Type) {
     let hours = seconds / 3600;
@@ -204,16 +205,8 @@ fn clock(out: &mut Vec<u8>, seconds: u32, micros: u32, kind: &Type) {
 }
 
 fn timestamp(out: &mut Vec<u8>, micros: i64, kind: &Type) {
-    if micros == ZERO_TIMESTAMP {
-        date(out, Date { year: 0, month: 0, day: 0 });
-        out.push(b'T');
-        clock(out, 0, 0, kind);
-    } else {
-        date(out, civil(micros.div_euclid(MICROS_PER_DAY)));
-        out.push(b'T');
-        let of_day = micros.rem_euclid(MICROS_PER_DAY);
-        clock(out, (of_day / MICROS_PER_SECOND) as u32, (of_day % MICROS_PER_SECOND) as u32, kind);
-    }
+    let zero = DateTime { date: Date { year: 0, month: 0, day: 0 }, hour: 0, minute: 0, second: 0, micros: 0 };
+    date_time(out, if micros == ZERO_TIMESTAMP { zero } else { calendar::date_time(micros) }, kind);
     out.push(b'Z');
 }
 
@@ -222,39 +215,9 @@ fn time(out: &mut Vec<u8>, micros: i64, kind: &Type) {
         out.push(b'-');
     }
     let magnitude = micros.unsigned_abs();
-    let second = MICROS_PER_SECOND as u64;
     // A TIME is at most 839 hours; the clamp only keeps a damaged value from wrapping.
-    let seconds = (magnitude / second).min(u64::from(u32::MAX)) as u32;
-    clock(out, seconds, (magnitude % second) as u32, kind);
-}
-
-/// The Gregorian date of a day counted from 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: i64) -> Date {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    Date { year: year.clamp(0, 9999) as u16, month: month as u8, day: day as u8 }
-}
-
-/// Days since 1970-01-01, for targets that sort by a number; `None` for a date
-/// that is no day, such as `0000-00-00`.
-pub fn unix_days(date: Date) -> Option<i64> {
-    if !(1..=12).contains(&date.month) || date.day == 0 {
-        return None;
-    }
-    let month = i64::from(date.month);
-    let year = i64::from(date.year) - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + i64::from(date.day) - 1;
-    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
-    Some(era * 146_097 + of_era - 719_468)
+    let seconds = (magnitude / MICROS_PER_SECOND).min(u64::from(u32::MAX)) as u32;
+    clock(out, seconds, (magnitude % MICROS_PER_SECOND) as u32, kind);
 }
 
 fn vector(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -1,7 +1,6 @@
-//! The table of what each type looks like in JSON and as text; dates against each other for every day.
+//! The table of what each type looks like in JSON and as text.
 
 use super::*;
-use headwater_model::value::DateTime;
 use proptest::prelude::*;
 
 fn rendered(value: Value<'_>, kind: &Type) -> (String, String) {
@@ -80,16 +79,6 @@ fn every_type_keeps_all_that_it_holds() {
     ];
     for (value, kind, in_json, plain) in table {
         assert_eq!(rendered(*value, kind), ((*in_json).to_owned(), (*plain).to_owned()), "{value:?}");
-    }
-}
-
-#[test]
-fn every_day_of_the_calendar_is_counted_and_written_back() {
-    let first = unix_days(Date { year: 1, month: 1, day: 1 }).unwrap();
-    let last = unix_days(Date { year: 9999, month: 12, day: 31 }).unwrap();
-    assert_eq!(unix_days(Date { year: 1970, month: 1, day: 1 }), Some(0));
-    for days in first..=last {
-        assert_eq!(unix_days(civil(days)), Some(days));
     }
 }
 

@@ -130,6 +130,8 @@ fn options(settings: &Settings) -> EngineOptions {
                 keep_age: journal.retention.keep_time.0,
                 hold_bytes_max: journal.laggard.limit.map(|size| size.0),
             },
+            // Tests of power failures cut the journal there.
+            record_durable: cfg!(feature = "failpoints"),
             ..Options::default()
         },
         laggard: match journal.laggard.on_limit {

@@ -94,20 +94,34 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        let mut text = self.message.clone();
         if let Some(detail) = &self.detail {
-            write!(f, ". {detail}")?;
+            append_sentence(&mut text, detail);
         }
         let mut cause = self.source.as_deref().map(|cause| cause as &dyn std::error::Error);
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let said = error.to_string();
+            // Some errors end with their cause themselves.
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         if let Some(hint) = &self.hint {
-            write!(f, ". {hint}")?;
+            append_sentence(&mut text, hint);
         }
-        Ok(())
+        f.write_str(&text)
     }
+}
+
+/// Ends a sentence, whether it has its full stop or not, and begins the next.
+fn append_sentence(text: &mut String, next: &str) {
+    if text.ends_with('.') {
+        text.pop();
+    }
+    text.push_str(". ");
+    text.push_str(next);
 }
 
 impl fmt::Debug for Error {
@@ -117,3 +131,45 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Cause(&'static str, Option<Box<Cause>>);
+
+    impl fmt::Display for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Cause {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn sentences_end_once_and_causes_are_said_once() {
+        let io = || Some(Box::new(Cause("no such file", None)));
+        let stop = || Error::stop("source shop ended");
+        for (error, expected) in [
+            (stop(), "source shop ended"),
+            (stop().detail("It hangs.").hint("Wait."), "source shop ended. It hangs. Wait."),
+            (stop().detail("It hangs").hint("Wait."), "source shop ended. It hangs. Wait."),
+            (stop().detail("It hangs."), "source shop ended. It hangs."),
+            (
+                stop().source(Cause("cannot open a: no such file", io())),
+                "source shop ended: cannot open a: no such file",
+            ),
+            (
+                stop().source(Cause("cannot open a", io())).hint("Go."),
+                "source shop ended: cannot open a: no such file. Go.",
+            ),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! Invariant: a change is encoded once, by the source, and never decoded on its way into the journal; every later
 //! reader borrows from the same bytes. Start at [`change`], then [`transaction`].
 
+pub mod calendar;
 pub mod change;
 pub mod error;
 pub mod header;

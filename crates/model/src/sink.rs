@@ -57,6 +57,8 @@ pub struct Connected {
     pub progress: Option<Progress>,
     /// Rows that it refused and that may not be in the dead-letter topic yet.
     pub rejected: Vec<Rejected>,
+    /// The dead letter that was applied again last: it is over, though that may not have been noted.
+    pub replayed: Option<u64>,
     /// The server and its version, for people.
     pub server: String,
 }
@@ -70,6 +72,11 @@ pub trait Sink: Send {
     /// the same batch again after a reconnect. Who refuses a row refuses the later changes of it in the same batch too,
     /// and tells of them before it takes the next batch.
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written>;
+
+    /// Applies one dead letter again, after everything before was flushed; returns once that is done or refused. The
+    /// target remembers the letter's sequence in one with its row, for [`Connected::replayed`], so that a crash right
+    /// after it does not let the row count twice. Progress stays where it is.
+    fn replay(&mut self, letter: &Event<'_>, progress: Progress) -> Result<Written>;
 
     /// Returns once everything that was handed over is applied.
     fn flush(&mut self) -> Result<Written>;

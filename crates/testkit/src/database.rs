@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::client::{self, Client, Row, Session};
 use crate::process::Process;
 use crate::programs::Programs;
-use crate::{Flavor, Load, Port, Result, TestFolder, Workload, free_port, report, template};
+use crate::{Error, Flavor, Load, Port, Result, TestFolder, Workload, free_port, report, template};
 
 /// The user that every test server has, from any host, with all privileges.
 pub const USER: &str = "cdc";
@@ -163,6 +163,35 @@ impl Database {
         } else {
             let more = "SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1";
             format!("CHANGE REPLICATION SOURCE TO {}, {more}; START REPLICA", place("SOURCE"))
+        })
+    }
+
+    /// Where its log ends, by GTID.
+    pub fn gtids(&self) -> String {
+        let name = if self.flavor().is_mariadb() { "gtid_binlog_pos" } else { "gtid_executed" };
+        self.value(&format!("SELECT REPLACE(@@GLOBAL.{name}, '\n', '')"))
+    }
+
+    /// Waits until this replica has executed everything up to `gtids`.
+    pub fn wait_for_gtids(&self, gtids: &str) -> Result {
+        let maria = self.flavor().is_mariadb();
+        let function = if maria { "MASTER_GTID_WAIT" } else { "WAIT_FOR_EXECUTED_GTID_SET" };
+        let limit = READY_LIMIT.as_secs();
+        let waited = self.try_query(&format!("SELECT {function}('{gtids}', {limit})"))?;
+        match waited.into_iter().flatten().next().flatten().as_deref() {
+            Some("0") => Ok(()),
+            _ => Err(Error::new(format!(
+                "after {limit} s the replica has not come to {gtids}; it is at {}",
+                self.gtids()
+            ))),
+        }
+    }
+
+    /// Makes this replica a server of its own, with what it has executed by now.
+    pub fn promote(&self) -> Result {
+        self.try_exec(match self.flavor().is_mariadb() {
+            true => "STOP SLAVE; RESET SLAVE ALL",
+            false => "STOP REPLICA; RESET REPLICA ALL",
         })
     }
 

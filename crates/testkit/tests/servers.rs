@@ -105,14 +105,17 @@ fn a_load_goes_on_after_the_server_was_killed() -> Result {
 }
 
 #[test]
-fn a_replica_follows_by_gtid() -> Result {
+fn a_replica_follows_by_gtid_and_is_promoted() -> Result {
     for flavor in flavors() {
         let (primary, replica) = (Database::start(flavor, &[])?, Database::start(flavor, &[])?);
         replica.replicate_from(&primary)?;
         primary.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); INSERT INTO d.t VALUES (7)");
-        wait_until(SOON, "the row on the replica", || {
-            replica.try_query("SELECT id FROM d.t").is_ok_and(|rows| rows == [[Some("7".to_owned())]])
-        })?;
+        replica.wait_for_gtids(&primary.gtids())?;
+        assert_eq!(replica.value("SELECT id FROM d.t"), "7");
+        replica.promote()?;
+        assert_eq!(replica.gtids(), primary.gtids());
+        replica.exec("INSERT INTO d.t VALUES (8)");
+        assert_ne!(replica.gtids(), primary.gtids());
     }
     Ok(())
 }

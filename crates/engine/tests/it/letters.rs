@@ -132,3 +132,21 @@ fn rows_refused_by_a_filling_wait_and_park_what_comes_later() {
         running.engine.stop().unwrap();
     }
 }
+
+#[test]
+fn a_letter_that_the_target_has_taken_is_not_applied_again() {
+    let world = World::new(&["cache"]);
+    let target = world.target("cache").clone();
+    target.set(|state| state.refuses = [13].into());
+    let running = world.start();
+    world.database.commit(vec![item(1, 0, 13), item(2, 0, 13)]);
+    running.engine.wait(crate::world::DEADLINE).unwrap();
+    target.set(|state| (state.refuses, state.breaks_after_replay) = (Default::default(), true));
+    running.engine.replay("cache", vec![]).unwrap_err();
+    eventually("the first is ended, and the second waits", || running.sink("cache").dead_letters == 1);
+    eventually("the target is back", || running.sink("cache").state == "following");
+    assert_eq!(running.engine.replay("cache", vec![]).unwrap(), 1);
+    running.all_arrives();
+    assert_eq!(target.state().ops, "cc");
+    running.engine.stop().unwrap();
+}

@@ -341,6 +341,9 @@ pub struct TargetState {
     pub content: Content,
     pub progress: Option<Progress>,
     pub rejected: Vec<Rejected>,
+    pub replayed: Option<u64>,
+    /// The connection breaks once the next replay is applied.
+    pub breaks_after_replay: bool,
     /// Ops in the order in which they came, one letter each.
     pub ops: String,
     pub clears: usize,
@@ -404,7 +407,8 @@ impl Sink for Writer {
         if state.away {
             return Err(Error::reconnect("the target is away"));
         }
-        Ok(Connected { progress: state.progress, rejected: state.rejected.clone(), server: "memory".into() })
+        let (rejected, replayed) = (state.rejected.clone(), state.replayed);
+        Ok(Connected { progress: state.progress, rejected, replayed, server: "memory".into() })
     }
 
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written> {
@@ -446,6 +450,18 @@ impl Sink for Writer {
         Ok(Written { durable: Some(batch.progress.sequence), rejected })
     }
 
+    fn replay(&mut self, letter: &Event<'_>, progress: Progress) -> Result<Written> {
+        let written = self.write(&Batch { events: &[*letter], progress })?;
+        let mut state = self.0.state();
+        if written.rejected.is_empty() {
+            state.replayed = Some(letter.sequence);
+        }
+        match std::mem::take(&mut state.breaks_after_replay) {
+            true => Err(Error::reconnect("the target is away")),
+            false => Ok(written),
+        }
+    }
+
     fn flush(&mut self) -> Result<Written> {
         if self.0.state().away { Err(Error::reconnect("the target is away")) } else { Ok(Written::default()) }
     }
@@ -459,7 +475,7 @@ impl Sink for Writer {
         let mut state = self.0.state();
         state.clears += 1;
         state.content = Content::default();
-        (state.progress, state.rejected) = (None, Vec::new());
+        (state.progress, state.rejected, state.replayed) = (None, Vec::new(), None);
         state.ops.clear();
         Ok(())
     }

@@ -29,7 +29,13 @@ impl Check {
         let config = config::load(&global.config)?;
         let mut found = Vec::new();
         let mut keep = |object: String, findings: Vec<Finding>| {
-            found.extend(findings.into_iter().map(|finding| Found { object: object.clone(), finding }));
+            found.extend(findings.into_iter().map(|mut finding| {
+                // An error says whose it is, as it must in a log; here that is said already.
+                if let Some(rest) = finding.message.strip_prefix(&format!("{object}: ")) {
+                    finding.message = rest.to_owned();
+                }
+                Found { object: object.clone(), finding }
+            }));
         };
         for source in &config.sources {
             keep(format!("source {}", source.name), source.connector.check());
@@ -74,10 +80,10 @@ fn print_text(found: &[Found], config: &config::Config) {
     }
     let count = |fatal| found.iter().filter(|found| found.finding.fatal == fatal).count();
     output::line(format!(
-        "{} sources, {} sinks: {} errors, {} warnings",
-        config.sources.len(),
-        config.sinks.len(),
-        count(true),
-        count(false),
+        "{}, {}: {}, {}",
+        output::counted(config.sources.len(), "source"),
+        output::counted(config.sinks.len(), "sink"),
+        output::counted(count(true), "error"),
+        output::counted(count(false), "warning"),
     ));
 }

@@ -8,7 +8,7 @@ use super::status::bytes;
 use super::{Global, Outcome, OutputForm, output};
 use clap::Subcommand;
 use headwater_journal::From;
-use headwater_model::{Op, Origin};
+use headwater_model::{Op, Origin, calendar};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -107,8 +107,16 @@ fn print(seen: &Seen<'_>, form: OutputForm) -> miette::Result<()> {
     let origin = origin.as_object().into_iter().flatten();
     let origin: Vec<String> = origin.map(|(_, value)| value.to_string().trim_matches('"').to_string()).collect();
     let tables = if tables.is_empty() { "no rows".to_string() } else { tables.join("; ") };
-    output::line(format!("{:>10}{part}  {}  {tables}", seen.first_sequence, origin.join(" ")));
+    let at = utc(seen.header.commit_us);
+    output::line(format!("{:>10}{part}  {at}  {}  {tables}", seen.first_sequence, origin.join(" ")));
     Ok(())
+}
+
+/// A moment as RFC 3339 writes it, from microseconds since 1970-01-01.
+fn utc(micros: i64) -> String {
+    let at = calendar::date_time(micros);
+    let day = format!("{:04}-{:02}-{:02}", at.date.year, at.date.month, at.date.day);
+    format!("{day}T{:02}:{:02}:{:02}.{:06}Z", at.hour, at.minute, at.second, at.micros)
 }
 
 fn word(op: Op) -> &'static str {

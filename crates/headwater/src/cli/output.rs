@@ -11,6 +11,12 @@ pub fn line(text: impl Display) {
     end_quietly_when_unread(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
+/// `1 source`, `2 sources`.
+pub fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// Prints `value` as JSON, indented.
 pub fn json(value: &impl Serialize) -> miette::Result<()> {
     line(serde_json::to_string_pretty(value).map_err(|error| miette::miette!("the answer is no JSON: {error}"))?);

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The times are p50/p99 in milliseconds over the recent changes, by stage:
-  commit -> receive   from the commit in the database to its last byte here
+  commit -> receive   from the commit in the database to its last byte here; - where the server tells
+                      commits in whole seconds (MariaDB), which is too coarse to say anything
   receive -> journal  from there to being written to the journal
   journal -> sink     from there to being applied by the target
 
@@ -71,18 +72,21 @@ fn sink(sink: &SinkStatus) -> String {
         sink.lag_ms,
     ));
     if let Some(stages) = &sink.stages {
-        let pair = |[p50, p99]: [f64; 2]| format!("{p50:.1}/{p99:.1}");
+        let pair = |times: Option<[f64; 2]>| times.map_or("-".to_owned(), |[p50, p99]| format!("{p50:.1}/{p99:.1}"));
         out.push_str(&format!(
             "  commit -> receive {}, receive -> journal {}, journal -> sink {}, in all {} ms\n",
             pair(stages.commit_to_receive_ms),
-            pair(stages.receive_to_journal_ms),
-            pair(stages.journal_to_sink_ms),
+            pair(Some(stages.receive_to_journal_ms)),
+            pair(Some(stages.journal_to_sink_ms)),
             pair(stages.commit_to_sink_ms),
         ));
     }
+    if let Some((filled, all)) = sink.filled_rows {
+        out.push_str(&format!("  filling: {filled} rows of {all}\n"));
+    }
     if sink.dead_letters > 0 {
-        let (count, name) = (sink.dead_letters, &sink.name);
-        out.push_str(&format!("  {count} dead letters: see `headwater dead-letters list {name}`\n"));
+        let letters = output::counted(sink.dead_letters as usize, "dead letter");
+        out.push_str(&format!("  {letters}: see `headwater dead-letters list {}`\n", sink.name));
     }
     out + &error(sink.error.as_deref())
 }
@@ -104,4 +108,45 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{count} B") } else { format!("{amount:.1} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Stages;
+    use expect_test::expect;
+
+    #[test]
+    fn what_is_known_is_printed_and_what_is_not_is_a_dash() {
+        let times = [0.5, 2.0];
+        let stages = Stages {
+            commit_to_receive_ms: None,
+            receive_to_journal_ms: times,
+            journal_to_sink_ms: times,
+            commit_to_sink_ms: None,
+            commit_note: None,
+        };
+        let filling = SinkStatus {
+            name: "cache".into(),
+            source: "shop".into(),
+            state: "filling".into(),
+            filled_rows: Some((1_000, 50_000)),
+            stages: Some(stages.clone()),
+            ..Default::default()
+        };
+        let commits = Stages { commit_to_receive_ms: Some(times), commit_to_sink_ms: Some(times), ..stages };
+        let following = SinkStatus { filled_rows: None, stages: Some(commits), dead_letters: 2, ..filling.clone() };
+        let status = control::Status { sources: Vec::new(), sinks: vec![filling, following] };
+        expect![[r#"
+            sink cache  filling (follows shop)
+              0 changes/s, sequence 0, behind by 0 changes, 0 B, 0 ms
+              commit -> receive -, receive -> journal 0.5/2.0, journal -> sink 0.5/2.0, in all - ms
+              filling: 1000 rows of 50000
+            sink cache  filling (follows shop)
+              0 changes/s, sequence 0, behind by 0 changes, 0 B, 0 ms
+              commit -> receive 0.5/2.0, receive -> journal 0.5/2.0, journal -> sink 0.5/2.0, in all 0.5/2.0 ms
+              2 dead letters: see `headwater dead-letters list cache`
+        "#]]
+        .assert_eq(&render(&status));
+    }
 }

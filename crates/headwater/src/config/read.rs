@@ -262,10 +262,12 @@ impl Reader<'_> {
         let (at, settings) = self.connector(&path, &mut entries, &kinds, &[])?;
         path.push(Step::Key(kinds[at].into()));
         let connector = ConfiguredSource::new(registry.sources[at], &name, settings.clone()).map_err(|message| {
-            // A message that begins with a key is about that key.
-            match message.split_once(": ").filter(|(key, _)| settings.get(key).is_some()) {
-                Some((key, rest)) => {
-                    path.push(Step::Key(key.into()));
+            // A message that begins with a key, or a path of keys, is about what stands there.
+            let inside = message.split_once(": ").map(|(place, rest)| (steps(&settings, place), rest));
+            let is_there = |first: Option<&Step>| matches!(first, Some(Step::Key(key)) if settings.get(key).is_some());
+            match inside.filter(|(inside, _)| is_there(inside.first())) {
+                Some((inside, rest)) => {
+                    path.extend(inside);
                     self.refused(&path, rest)
                 }
                 None => self.refused(&path, &message),

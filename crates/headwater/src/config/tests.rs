@@ -26,6 +26,9 @@ struct FakeSettings {
     /// A number.
     #[serde(default)]
     chunk_rows: Option<u32>,
+    /// Numbers by name.
+    #[serde(default)]
+    depths: std::collections::BTreeMap<String, Vec<u32>>,
 }
 
 struct Fake;
@@ -51,8 +54,8 @@ impl SourceType for Fake {
         "main:\n  lake: { url: \"lake://a\" }"
     }
     fn build(&self, _: &str, settings: &Value) -> Result<Box<dyn Source>, headwater_source::ConfigError> {
-        let refuse = |error: serde_json::Error| headwater_source::ConfigError(error.to_string());
-        serde_json::from_value::<FakeSettings>(settings.clone()).map_err(refuse)?;
+        read(settings, "")
+            .map_err(|(place, message)| headwater_source::ConfigError(format!("{}: {message}", &place[1..])))?;
         Ok(Box::new(Nothing))
     }
     fn check(&self, _: &str, _: &Value) -> Result<Vec<headwater_source::Finding>, headwater_source::ConfigError> {
@@ -339,7 +342,7 @@ fn each_fault_is_named_with_its_place_and_what_is_allowed() {
         (
             &with("sinks:\n  cache:\n    sea:\n      urll: x\n    follow: { a.b: [] }"),
             expect![
-                "/etc/hw/headwater.yaml:8:13: sinks.cache.sea.urll: unknown key; allowed here: url, password, chunk_rows [Did you mean `url`?]"
+                "/etc/hw/headwater.yaml:8:13: sinks.cache.sea.urll: unknown key; allowed here: url, password, chunk_rows, depths [Did you mean `url`?]"
             ],
         ),
         (
@@ -349,6 +352,22 @@ fn each_fault_is_named_with_its_place_and_what_is_allowed() {
         (
             &with("sinks:\n  cache:\n    sea: { url: x, chunk_rows: many }\n    follow: { a.b: [] }"),
             expect![[r#"/etc/hw/headwater.yaml:7:32: sinks.cache.sea.chunk_rows: saw string "many", expected u32"#]],
+        ),
+        (
+            "data_dir: d\nsources:\n  m: { lake: { url: x, chunk_rows: many } }",
+            expect![[r#"/etc/hw/headwater.yaml:3:36: sources.m.lake.chunk_rows: saw string "many", expected u32"#]],
+        ),
+        (
+            "data_dir: d\nsources:\n  m: { lake: { url: x, depths: { north: [1, deep] } } }",
+            expect![[
+                r#"/etc/hw/headwater.yaml:3:45: sources.m.lake.depths.north[1]: saw string "deep", expected u32"#
+            ]],
+        ),
+        (
+            "data_dir: d\nsources:\n  m: { lake: { url: x, chunk_row: 5 } }",
+            expect![
+                "/etc/hw/headwater.yaml:3:35: sources.m.lake.chunk_row: unknown key; allowed here: url, password, chunk_rows, depths [Did you mean `chunk_rows`?]"
+            ],
         ),
         (
             &with("sinks:\n  cache:\n    sea: { url: x }\n    follow:\n      main.b:\n        - good\n        - bad"),

@@ -57,11 +57,11 @@ fn stages(out: &mut String, status: &Status) {
         let Some(stages) = &sink.stages else { continue };
         for (stage, times) in [
             ("commit_to_receive", stages.commit_to_receive_ms),
-            ("receive_to_journal", stages.receive_to_journal_ms),
-            ("journal_to_sink", stages.journal_to_sink_ms),
+            ("receive_to_journal", Some(stages.receive_to_journal_ms)),
+            ("journal_to_sink", Some(stages.journal_to_sink_ms)),
             ("commit_to_sink", stages.commit_to_sink_ms),
         ] {
-            for (quantile, ms) in ["0.5", "0.99"].iter().zip(times) {
+            for (quantile, ms) in ["0.5", "0.99"].iter().zip(times.into_iter().flatten()) {
                 let sink = escape(&sink.name);
                 let _ =
                     writeln!(out, "{name}{{sink=\"{sink}\",stage=\"{stage}\",quantile=\"{quantile}\"}} {}", ms / 1e3);

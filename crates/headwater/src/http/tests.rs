@@ -28,10 +28,11 @@ impl Control for Pretender {
                 state: "waiting".into(),
                 lag_ms: 1500,
                 stages: Some(Stages {
-                    commit_to_receive_ms: times,
+                    commit_to_receive_ms: None,
                     receive_to_journal_ms: times,
                     journal_to_sink_ms: times,
-                    commit_to_sink_ms: times,
+                    commit_to_sink_ms: Some(times),
+                    commit_note: None,
                 }),
                 ..Default::default()
             }],
@@ -190,6 +191,7 @@ fn metrics_are_prometheus_text() {
     ] {
         assert!(body.lines().any(|seen| seen == line), "{line} is missing in\n{body}");
     }
+    assert!(!body.contains("commit_to_receive"), "what is not known is left out:\n{body}");
 }
 
 #[test]

@@ -34,136 +34,112 @@ pub enum WriteForm {
     Invalidate(InvalidateForm),
 }
 
-/// `{ json: "order:{order_id}", ttl: 1h }`
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JsonForm {
-    /// Template of the key.
-    pub json: String,
-    /// The columns to write, in this order. Default: all that `SELECT *` shows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub columns: Option<Vec<String>>,
-    /// Columns to leave out. Not with `columns`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exclude: Option<Vec<String>>,
-    /// The key expires after this time: `30s`, `1h`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// Whether each write starts `ttl` anew (default), or only the one that makes the key (`false`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_refresh: Option<bool>,
+/// Forms of writes whose keys may expire: each with the fields that say so.
+macro_rules! expiring {
+    ($($(#[$about:meta])* $form:ident { $($(#[$told:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $form {
+            $($(#[$told])* pub $field: $type,)*
+            /// The key expires after this time: `30s`, `1h`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub ttl: Option<Span>,
+            /// Whether each write starts `ttl` anew (default), or only the one that makes the key (`false`).
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub ttl_refresh: Option<bool>,
+        }
+
+        impl $form {
+            fn ttl(&self) -> Result<Option<Ttl>, String> {
+                match (self.ttl, self.ttl_refresh) {
+                    (None, Some(_)) => Err("`ttl_refresh` has no meaning without `ttl`".to_owned()),
+                    // A span is at most i64::MAX / 1000 milliseconds.
+                    (ttl, refresh) => {
+                        Ok(ttl.map(|span| Ttl { ms: span.0.as_millis() as u64, refresh: refresh.unwrap_or(true) }))
+                    }
+                }
+            }
+        }
+    )*};
 }
 
-/// `{ hash: "order_info:{order_id}", fields: [customer_id] }`
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HashForm {
-    /// Template of the key.
-    pub hash: String,
-    /// The columns to write; a field that is NULL is absent. Named, they are all that a delete removes, so that others
-    /// may keep fields of their own in the same hash. Default: all that `SELECT *` shows, and a delete removes the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fields: Option<Vec<String>>,
-    /// The key expires after this time: `30s`, `1h`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// Whether each write starts `ttl` anew (default), or only the one that makes the key (`false`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_refresh: Option<bool>,
-}
+expiring! {
+    /// `{ json: "order:{order_id}", ttl: 1h }`
+    JsonForm {
+        /// Template of the key.
+        json: String,
+        /// The columns to write, in this order. Default: all that `SELECT *` shows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        columns: Option<Vec<String>>,
+        /// Columns to leave out. Not with `columns`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exclude: Option<Vec<String>>,
+    }
 
-/// `{ set: "ordered_products:{order_id}", member: "{product_id}" }`
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SetForm {
-    /// Template of the key.
-    pub set: String,
-    /// Template of the member.
-    pub member: String,
-    /// The key expires after this time: `30s`, `1h`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// Whether each write starts `ttl` anew (default), or only the one that makes the key (`false`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_refresh: Option<bool>,
-}
+    /// `{ hash: "order_info:{order_id}", fields: [customer_id] }`
+    HashForm {
+        /// Template of the key.
+        hash: String,
+        /// The columns to write; a field that is NULL is absent. Named, they are all that a delete removes, so that others
+        /// may keep fields of their own in the same hash. Default: all that `SELECT *` shows, and a delete removes the key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fields: Option<Vec<String>>,
+    }
 
-/// `{ zset: "prices", member: "{sku}", score: price }`
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ZsetForm {
-    /// Template of the key.
-    pub zset: String,
-    /// Template of the member.
-    pub member: String,
-    /// The column that is the score: a number, or a date or time, which counts as seconds since 1970 (a time without
-    /// zone as UTC). A row whose score is NULL has no member.
-    pub score: String,
-    /// Rounds a score that a 64-bit float cannot hold, where it would otherwise be refused. Default false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lossy: bool,
-    /// The key expires after this time: `30s`, `1h`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// Whether each write starts `ttl` anew (default), or only the one that makes the key (`false`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_refresh: Option<bool>,
-}
+    /// `{ set: "ordered_products:{order_id}", member: "{product_id}" }`
+    SetForm {
+        /// Template of the key.
+        set: String,
+        /// Template of the member.
+        member: String,
+    }
 
-/// `{ counter: "sold:{sku}", by: "{quantity}" }`
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CounterForm {
-    /// Template of the key.
-    pub counter: String,
-    /// The column to sum, as `{column}`: an integer, or a DECIMAL, which counts in units of its last digit (12.30 of
-    /// a DECIMAL(10,2) is 1230). NULL adds nothing. Without `by`, rows are counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// The key expires after this time: `30s`, `1h`; it then counts from zero again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// Whether each write starts `ttl` anew (default), or only the one that makes the key (`false`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_refresh: Option<bool>,
-}
+    /// `{ zset: "prices", member: "{sku}", score: price }`
+    ZsetForm {
+        /// Template of the key.
+        zset: String,
+        /// Template of the member.
+        member: String,
+        /// The column that is the score: a number, or a date or time, which counts as seconds since 1970 (a time without
+        /// zone as UTC). A row whose score is NULL has no member.
+        score: String,
+        /// Rounds a score that a 64-bit float cannot hold, where it would otherwise be refused. Default false.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lossy: bool,
+    }
 
-/// `{ list: "feed:{order_id}", value: "{id}", on_delete: ignore }`
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ListForm {
-    /// Template of the key.
-    pub list: String,
-    /// Template of the value. An update appends when key or value change by it.
-    pub value: String,
-    /// `ignore`: says that deletes leave the list as it is.
-    pub on_delete: OnDelete,
-    /// The key expires after this time: `30s`, `1h`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// Whether each write starts `ttl` anew (default), or only the one that makes the key (`false`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_refresh: Option<bool>,
-}
+    /// `{ counter: "sold:{sku}", by: "{quantity}" }`
+    CounterForm {
+        /// Template of the key. A counter that has a `ttl` counts from zero again once it has passed.
+        counter: String,
+        /// The column to sum, as `{column}`: an integer, or a DECIMAL, which counts in units of its last digit (12.30 of
+        /// a DECIMAL(10,2) is 1230). NULL adds nothing. Without `by`, rows are counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    }
 
-/// `{ stream: "changes:{customer_id}", fields: [id, total], on_delete: ignore }`
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StreamForm {
-    /// Template of the key.
-    pub stream: String,
-    /// The columns to write; a field that is NULL is absent. Default: all that `SELECT *` shows. Each insert and each
-    /// update appends an entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fields: Option<Vec<String>>,
-    /// `ignore`: says that deletes leave the stream as it is.
-    pub on_delete: OnDelete,
-    /// The key expires after this time: `30s`, `1h`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// Whether each write starts `ttl` anew (default), or only the one that makes the key (`false`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_refresh: Option<bool>,
+    /// `{ list: "feed:{order_id}", value: "{id}", on_delete: ignore }`
+    ListForm {
+        /// Template of the key.
+        list: String,
+        /// Template of the value. An update appends when key or value change by it.
+        value: String,
+        /// `ignore`: says that deletes leave the list as it is.
+        on_delete: OnDelete,
+    }
+
+    /// `{ stream: "changes:{customer_id}", fields: [id, total], on_delete: ignore }`
+    StreamForm {
+        /// Template of the key.
+        stream: String,
+        /// The columns to write; a field that is NULL is absent. Default: all that `SELECT *` shows. Each insert and each
+        /// update appends an entry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fields: Option<Vec<String>>,
+        /// `ignore`: says that deletes leave the stream as it is.
+        on_delete: OnDelete,
+    }
 }
 
 /// `{ invalidate: "product_list:category:{category_id}*" }`
@@ -275,9 +251,9 @@ impl Follow {
             }
             let (mut table_writes, mut table_forms) = (Vec::new(), Vec::new());
             for (i, form) in list.iter().enumerate() {
-                let at = |message| ConfigError::new(format!("{place}[{i}]"), message);
-                let form = WriteForm::parse(form).map_err(at)?;
-                table_writes.push(form.check().map_err(at)?);
+                let place = format!("{place}[{i}]");
+                let form = WriteForm::parse(form, &place)?;
+                table_writes.push(form.check().map_err(|message| ConfigError::new(place, message))?);
                 table_forms.push(form);
             }
             tables.insert(table.clone(), table_writes);
@@ -297,32 +273,33 @@ impl Follow {
 const KINDS: &str = "json, hash, set, zset, counter, list, stream, invalidate";
 
 impl WriteForm {
-    fn parse(value: &Value) -> Result<WriteForm, String> {
-        fn form<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
-            serde_json::from_value(value.clone()).map_err(|error| error.to_string())
+    fn parse(value: &Value, place: &str) -> Result<WriteForm, ConfigError> {
+        fn form<T: DeserializeOwned>(value: &Value, place: &str) -> Result<T, ConfigError> {
+            serde_path_to_error::deserialize(value)
+                .map_err(|error| ConfigError::new(format!("{place}.{}", error.path()), error.inner().to_string()))
         }
+        let wrong = |message: String| ConfigError::new(place, message);
         let Value::Object(map) = value else {
-            return Err(format!("a write is a map with one of {KINDS}"));
+            return Err(wrong(format!("a write is a map with one of {KINDS}")));
         };
         let mut kinds = map.keys().filter(|key| KINDS.split(", ").any(|kind| kind == *key));
-        let kind = kinds.next().ok_or_else(|| format!("names no kind of write; one of {KINDS} is needed"))?;
+        let kind = kinds.next().ok_or_else(|| wrong(format!("names no kind of write; one of {KINDS} is needed")))?;
         if let Some(second) = kinds.next() {
-            return Err(format!("names both `{kind}` and `{second}`; make it two writes"));
+            return Err(wrong(format!("names both `{kind}` and `{second}`; make it two writes")));
         }
         if matches!(kind.as_str(), "list" | "stream") && !map.contains_key("on_delete") {
-            return Err(format!(
-                "a {kind} only appends and cannot retract a deleted row; say so with `on_delete: ignore`"
-            ));
+            let message = "only appends and cannot retract a deleted row; say so with `on_delete: ignore`";
+            return Err(wrong(format!("a {kind} {message}")));
         }
         Ok(match kind.as_str() {
-            "json" => WriteForm::Json(form(value)?),
-            "hash" => WriteForm::Hash(form(value)?),
-            "set" => WriteForm::Set(form(value)?),
-            "zset" => WriteForm::Zset(form(value)?),
-            "counter" => WriteForm::Counter(form(value)?),
-            "list" => WriteForm::List(form(value)?),
-            "stream" => WriteForm::Stream(form(value)?),
-            _ => WriteForm::Invalidate(form(value)?),
+            "json" => WriteForm::Json(form(value, place)?),
+            "hash" => WriteForm::Hash(form(value, place)?),
+            "set" => WriteForm::Set(form(value, place)?),
+            "zset" => WriteForm::Zset(form(value, place)?),
+            "counter" => WriteForm::Counter(form(value, place)?),
+            "list" => WriteForm::List(form(value, place)?),
+            "stream" => WriteForm::Stream(form(value, place)?),
+            _ => WriteForm::Invalidate(form(value, place)?),
         })
     }
 
@@ -334,32 +311,32 @@ impl WriteForm {
                     (None, Some(exclude)) => Columns::AllBut(exclude.clone()),
                     (columns, None) => named("columns", columns)?,
                 };
-                (&form.json, ttl(form.ttl, form.ttl_refresh)?, WriteKind::Json { columns })
+                (&form.json, form.ttl()?, WriteKind::Json { columns })
             }
             WriteForm::Hash(form) => {
                 let kind = WriteKind::Hash { columns: named("fields", &form.fields)? };
-                (&form.hash, ttl(form.ttl, form.ttl_refresh)?, kind)
+                (&form.hash, form.ttl()?, kind)
             }
             WriteForm::Set(form) => {
                 let kind = WriteKind::Set { member: Template::parse(&form.member)? };
-                (&form.set, ttl(form.ttl, form.ttl_refresh)?, kind)
+                (&form.set, form.ttl()?, kind)
             }
             WriteForm::Zset(form) => {
                 let member = Template::parse(&form.member)?;
                 let kind = WriteKind::Zset { member, score: form.score.clone(), lossy: form.lossy };
-                (&form.zset, ttl(form.ttl, form.ttl_refresh)?, kind)
+                (&form.zset, form.ttl()?, kind)
             }
             WriteForm::Counter(form) => {
                 let kind = WriteKind::Counter { by: form.by.as_deref().map(counted).transpose()? };
-                (&form.counter, ttl(form.ttl, form.ttl_refresh)?, kind)
+                (&form.counter, form.ttl()?, kind)
             }
             WriteForm::List(form) => {
                 let kind = WriteKind::List { value: Template::parse(&form.value)? };
-                (&form.list, ttl(form.ttl, form.ttl_refresh)?, kind)
+                (&form.list, form.ttl()?, kind)
             }
             WriteForm::Stream(form) => {
                 let kind = WriteKind::Stream { columns: named("fields", &form.fields)? };
-                (&form.stream, ttl(form.ttl, form.ttl_refresh)?, kind)
+                (&form.stream, form.ttl()?, kind)
             }
             WriteForm::Invalidate(form) => {
                 let key = form.invalidate.strip_suffix('*');
@@ -376,15 +353,6 @@ fn named(what: &str, columns: &Option<Vec<String>>) -> Result<Columns, String> {
         None => Ok(Columns::AllBut(Vec::new())),
         Some(columns) if columns.is_empty() => Err(format!("`{what}` is empty; leave it out to write all columns")),
         Some(columns) => Ok(Columns::Named(columns.clone())),
-    }
-}
-
-fn ttl(ttl: Option<Span>, refresh: Option<bool>) -> Result<Option<Ttl>, String> {
-    match (ttl, refresh) {
-        (None, Some(_)) => Err("`ttl_refresh` has no meaning without `ttl`".to_owned()),
-        (None, None) => Ok(None),
-        // A span is at most i64::MAX / 1000 milliseconds.
-        (Some(span), refresh) => Ok(Some(Ttl { ms: span.0.as_millis() as u64, refresh: refresh.unwrap_or(true) })),
     }
 }
 
@@ -436,9 +404,10 @@ mod tests {
             (json!({"stream": "a:{b}", "on_delete": "keep"}), "unknown variant `keep`"),
             (json!({"json": "a:{b}", "ttl_refresh": true}), "no meaning without `ttl`"),
             (json!({"invalidate": "*"}), "must begin with text"),
+            (json!({"json": "a:{b}", "ttl": 5}), "[0].ttl: invalid type: integer `5`"),
         ] {
             let message = Follow::parse(&json!({"shop.orders": [write]})).unwrap_err().to_string();
-            assert!(message.starts_with("follow.shop.orders[0]: ") && message.contains(part), "{message}");
+            assert!(message.starts_with("follow.shop.orders[0]") && message.contains(part), "{message}");
         }
         assert!(Follow::parse(&json!({})).is_err() && Follow::parse(&json!({"t": {}})).is_err());
     }

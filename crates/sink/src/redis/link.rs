@@ -18,6 +18,7 @@ const FULL_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Link {
     connection: Connection,
     label: String,
+    timeout: Duration,
     /// Small questions and their bytes.
     scratch: Commands,
 }
@@ -31,7 +32,7 @@ impl Link {
             .set_read_timeout(Some(endpoint.timeout))
             .and_then(|()| connection.set_write_timeout(Some(endpoint.timeout)));
         limited.map_err(|error| opening_failed(endpoint, error))?;
-        Ok(Link { connection, label: endpoint.label.clone(), scratch: Commands::default() })
+        Ok(Link { connection, label: endpoint.label.clone(), timeout: endpoint.timeout, scratch: Commands::default() })
     }
 
     /// Sends commands without waiting for their replies.
@@ -88,11 +89,21 @@ impl Link {
     }
 
     fn lost(&self, error: RedisError) -> Error {
-        let what = if error.is_timeout() { "did not answer in time" } else { "is gone" };
+        if error.is_timeout() {
+            return silent(&self.label, self.timeout, "timeout");
+        }
         // The client's error repeats its cause, so the text alone is kept.
         let detail = if error.is_io_error() { error.to_string() } else { error.category().to_owned() };
-        Error::reconnect(format!("the connection to {} {what}", self.label)).detail(detail)
+        Error::reconnect(format!("the connection to {} is gone", self.label)).detail(detail)
     }
+}
+
+/// The system's own words for this, "temporarily unavailable", say nothing.
+fn silent(label: &str, limit: Duration, setting: &str) -> Error {
+    Error::reconnect(format!("{label} gave no answer within {} s", limit.as_secs_f64())).hint(format!(
+        "Look whether it hangs, is busy with a slow command (SLOWLOG GET) or cannot be reached from here; \
+         raise `{setting}` of the sink if it only needs longer."
+    ))
 }
 
 fn login_refused(label: &str) -> Error {
@@ -109,6 +120,9 @@ fn opening_failed(endpoint: &Endpoint, error: RedisError) -> Error {
                 .hint("Grant it: ACL SETUSER <user> +@connection");
         }
         _ => {}
+    }
+    if error.is_timeout() {
+        return silent(label, endpoint.connect_timeout, "connect_timeout");
     }
     match error.kind() {
         redis::ErrorKind::AuthenticationFailed => login_refused(label),

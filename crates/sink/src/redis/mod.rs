@@ -69,8 +69,8 @@ impl SinkType for Redis {
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
             return Err(ConfigError::new("name", format!("`{name}` may hold only letters, digits, `_`, `-` and `.`")));
         }
-        let settings: Settings =
-            serde_json::from_value(settings.clone()).map_err(|error| ConfigError::new("redis", error.to_string()))?;
+        let settings: Settings = serde_path_to_error::deserialize(settings)
+            .map_err(|error| ConfigError::new(format!("redis.{}", error.path()), error.inner().to_string()))?;
         let endpoint =
             settings.endpoint().map_err(|error| ConfigError::new(format!("redis.{}", error.place), error.message))?;
         let follow = Follow::parse(follow)?;

@@ -4,12 +4,11 @@
 //! the user said `lossy`. A reason names the column, not the value.
 
 use super::bind::Field;
-use headwater_format::render;
 use headwater_model::value::ZERO_TIMESTAMP;
-use headwater_model::{Date, Value};
+use headwater_model::{DateTime, Value, calendar};
 use std::io::Write as _;
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_SECOND: u64 = 1_000_000;
 
 /// Replaces `out` by the score as text; `Ok(false)` when there is none, because the column is NULL or a zero date.
 pub(super) fn score(field: &Field, value: Value<'_>, lossy: bool, out: &mut Vec<u8>) -> Result<bool, String> {
@@ -25,17 +24,18 @@ pub(super) fn score(field: &Field, value: Value<'_>, lossy: bool, out: &mut Vec<
         }
         Value::Float(v) => write_float(out, f64::from(v)),
         Value::Double(v) => write_float(out, v),
-        Value::Date(date) => match moment(date, 0, 0) {
+        Value::Date(date) => {
+            return score(
+                field,
+                Value::DateTime(DateTime { date, hour: 0, minute: 0, second: 0, micros: 0 }),
+                lossy,
+                out,
+            );
+        }
+        Value::DateTime(moment) => match calendar::unix_micros(moment) {
             Some(micros) => write_seconds(out, micros),
             None => return Ok(false),
         },
-        Value::DateTime(v) => {
-            let seconds = i64::from(v.hour) * 3600 + i64::from(v.minute) * 60 + i64::from(v.second);
-            match moment(v.date, seconds, v.micros) {
-                Some(micros) => write_seconds(out, micros),
-                None => return Ok(false),
-            }
-        }
         Value::Timestamp(ZERO_TIMESTAMP) => return Ok(false),
         Value::Timestamp(micros) => write_seconds(out, micros),
         _ => return Err(format!("column {} holds no number that can be a score", name(field))),
@@ -81,17 +81,12 @@ fn write_float(out: &mut Vec<u8>, value: f64) -> bool {
     value.is_finite()
 }
 
-fn moment(date: Date, seconds: i64, micros: u32) -> Option<i64> {
-    Some((render::unix_days(date)? * 86_400 + seconds) * MICROS_PER_SECOND + i64::from(micros))
-}
-
 fn write_seconds(out: &mut Vec<u8>, micros: i64) -> bool {
     let magnitude = micros.unsigned_abs();
-    let second = MICROS_PER_SECOND as u64;
     let sign = if micros < 0 { "-" } else { "" };
-    let _ = write!(out, "{sign}{}", magnitude / second);
-    if !magnitude.is_multiple_of(second) {
-        let _ = write!(out, ".{:06}", magnitude % second);
+    let _ = write!(out, "{sign}{}", magnitude / MICROS_PER_SECOND);
+    if !magnitude.is_multiple_of(MICROS_PER_SECOND) {
+        let _ = write!(out, ".{:06}", magnitude % MICROS_PER_SECOND);
     }
     std::str::from_utf8(out).is_ok_and(decimal_is_exact)
 }
@@ -139,8 +134,7 @@ fn decimal_units(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_model::value::DateTime;
-    use headwater_model::{Column, Type};
+    use headwater_model::{Column, Date, Type};
 
     fn field() -> Field {
         let kind = Type::Decimal { precision: 65, scale: 2 };

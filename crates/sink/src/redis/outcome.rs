@@ -16,6 +16,8 @@ pub(super) struct OwnKeys {
     pub progress: String,
     /// Rows that were refused and may not be in the dead-letter topic yet.
     pub rejected: String,
+    /// The dead letter that was applied again last.
+    pub replayed: String,
     /// The writes, as they were when the keys were made.
     pub writes: String,
     /// How many digits after the point each counter counts in.
@@ -30,6 +32,7 @@ impl OwnKeys {
         OwnKeys {
             progress: format!("{prefix}progress"),
             rejected: format!("{prefix}rejected"),
+            replayed: format!("{prefix}replayed"),
             writes: format!("{prefix}writes"),
             scales: format!("{prefix}scales"),
             refs: format!("{prefix}refs:"),

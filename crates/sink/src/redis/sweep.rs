@@ -90,6 +90,7 @@ fn scan(
             doomed.drain(..).for_each(|key| remove.arg(&key));
             link.send(&remove.bytes)?;
             link.checked()?;
+            fail::fail_point!("redis::sweep");
         }
         if next == b"0" {
             return Ok(());

@@ -96,8 +96,32 @@ impl RedisSink {
         done
     }
 
+    /// Applies events, of which `replayed` is a dead letter that the target is to remember. Truncates come between
+    /// transactions.
+    fn take(&mut self, events: &[Event<'_>], progress: Progress, replayed: Option<u64>) -> Result<Written> {
+        let mut written = std::mem::take(&mut self.untold);
+        let mut rest = events;
+        while let Some(at) = rest.iter().position(|event| event.change.op == Op::Truncate) {
+            let (before, truncate) = (&rest[..at], &rest[at]);
+            if !before.is_empty() {
+                self.apply(before, Progress { sequence: truncate.sequence, ..progress }, None, &mut written)?;
+            }
+            self.settle(&mut written)?;
+            self.truncate(truncate.schema)?;
+            rest = &rest[at + 1..];
+        }
+        self.apply(rest, progress, replayed, &mut written)?;
+        Ok(written)
+    }
+
     /// Applies events that hold no truncate: plans, asks, and sends the transaction without waiting for its answers.
-    fn apply(&mut self, events: &[Event<'_>], progress: Progress, written: &mut Written) -> Result<()> {
+    fn apply(
+        &mut self,
+        events: &[Event<'_>],
+        progress: Progress,
+        replayed: Option<u64>,
+        written: &mut Written,
+    ) -> Result<()> {
         let mut flaws = Flaws::default();
         loop {
             self.plan(events, &flaws)?;
@@ -120,7 +144,7 @@ impl RedisSink {
             let prefixes = std::mem::take(&mut self.plan.prefixes);
             sweep::prefixes(self.link()?, &prefixes)?;
         }
-        self.send(progress)?;
+        self.send(progress, replayed)?;
         if self.in_flight.as_ref().is_some_and(|flight| !flight.rejected.is_empty()) {
             // The follower has to know of a refused row before it hands over later changes of the same row.
             self.settle(written)?;
@@ -184,8 +208,11 @@ impl RedisSink {
         self.plan.answers(next, flaws)
     }
 
-    fn send(&mut self, progress: Progress) -> Result<()> {
+    fn send(&mut self, progress: Progress, replayed: Option<u64>) -> Result<()> {
         fail::fail_point!("redis::before_exec", |_| Err(Error::reconnect("fail point redis::before_exec")));
+        if let Some(letter) = replayed.filter(|_| self.plan.rejected.is_empty()) {
+            self.plan.out.command(0, "SET", &[self.own.replayed.as_bytes(), letter.to_string().as_bytes()]);
+        }
         let text = progress.to_string();
         let commands = self.plan.finish(&self.own, &text);
         self.tenure.attempt(&text);
@@ -252,8 +279,9 @@ impl RedisSink {
             }
             let reason = format!("somebody else changed the type of its key while it was written ({})", error.code());
             let entry = format!("{owner} {reason}");
-            let key = self.own.rejected.clone();
-            self.link()?.ask("RPUSH", &[key.as_bytes(), entry.as_bytes()])?;
+            let (own, link) = (&self.own, open(&mut self.link, &self.endpoint)?);
+            link.ask("DEL", &[own.replayed.as_bytes()])?;
+            link.ask("RPUSH", &[own.rejected.as_bytes(), entry.as_bytes()])?;
             rejected.push(Rejected { sequence: owner, reason });
         }
         Ok(())
@@ -332,9 +360,11 @@ impl RedisSink {
         self.define = defined.is_none();
         self.read_scales()?;
         self.seen = Instant::now();
+        let (own, link) = (&self.own, open(&mut self.link, &self.endpoint)?);
+        let replayed = text(link.ask("GET", &[own.replayed.as_bytes()])?).and_then(|letter| letter.parse().ok());
         let rejected = self.rejected()?;
         let server = if server.version.is_empty() { "Redis".to_owned() } else { format!("Redis {}", server.version) };
-        Ok(Connected { progress, rejected, server })
+        Ok(Connected { progress, rejected, replayed, server })
     }
 
     /// Watches the progress for the next transaction, and reads it and the writes that made the keys.
@@ -383,18 +413,27 @@ impl RedisSink {
     }
 
     /// Progress goes first, so that a clear that is cut short is never taken for a filled target; the stored writes stay
-    /// until the end and are then renewed, so that without progress they say: clear again. The watch begins before the sweep: a transaction of an earlier connection
-    /// that arrives in its midst, and leaves keys where the sweep has passed, makes the next one fail, and then all is
-    /// cleared again.
+    /// until the end and are then renewed, so that without progress they say: clear again. A transaction of an earlier
+    /// connection that arrives in the midst of it finds its watch touched, also where there was no progress to remove,
+    /// and does nothing.
     fn clear_now(&mut self) -> Result<()> {
         self.settle(&mut Written::default())?;
         let follow = Arc::clone(&self.follow);
         let (own, link) = (&self.own, open(&mut self.link, &self.endpoint)?);
         let defined = text(link.ask("GET", &[own.writes.as_bytes()])?);
-        link.ask("SET", &[own.writes.as_bytes(), defined.as_deref().unwrap_or(&follow.definition).as_bytes()])?;
-        link.ask("UNWATCH", &[])?;
-        link.ask("DEL", &[own.progress.as_bytes()])?;
-        link.ask("WATCH", &[own.progress.as_bytes()])?;
+        let mut begin = Commands::default();
+        begin.command(0, "UNWATCH", &[]);
+        begin.command(0, "MULTI", &[]);
+        let writes = defined.as_deref().unwrap_or(&follow.definition);
+        begin.command(0, "SET", &[own.writes.as_bytes(), writes.as_bytes()]);
+        begin.command(0, "SET", &[own.progress.as_bytes(), b""]);
+        begin.command(0, "DEL", &[own.progress.as_bytes()]);
+        begin.command(0, "EXEC", &[]);
+        begin.command(0, "WATCH", &[own.progress.as_bytes()]);
+        link.send(&begin.bytes)?;
+        for _ in 0..begin.len() {
+            link.checked()?;
+        }
         let earlier =
             defined.and_then(|text| serde_json::from_str(&text).ok()).and_then(|value| Follow::parse(&value).ok());
         let writes = follow.writes().chain(earlier.iter().flat_map(Follow::writes)).collect::<Vec<_>>();
@@ -418,19 +457,13 @@ impl Sink for RedisSink {
     }
 
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written> {
+        self.guarded(|sink| sink.take(batch.events, batch.progress, None))
+    }
+
+    fn replay(&mut self, letter: &Event<'_>, progress: Progress) -> Result<Written> {
         self.guarded(|sink| {
-            let mut written = std::mem::take(&mut sink.untold);
-            let mut rest = batch.events;
-            while let Some(at) = rest.iter().position(|event| event.change.op == Op::Truncate) {
-                let (before, truncate) = (&rest[..at], &rest[at]);
-                if !before.is_empty() {
-                    sink.apply(before, Progress { sequence: truncate.sequence, ..batch.progress }, &mut written)?;
-                }
-                sink.settle(&mut written)?;
-                sink.truncate(truncate.schema)?;
-                rest = &rest[at + 1..];
-            }
-            sink.apply(rest, batch.progress, &mut written)?;
+            let mut written = sink.take(std::slice::from_ref(letter), progress, Some(letter.sequence))?;
+            sink.settle(&mut written)?;
             Ok(written)
         })
     }

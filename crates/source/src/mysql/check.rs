@@ -2,6 +2,7 @@
 //!
 //! Invariant: it only asks; nothing is changed on the server. Start at [`check`].
 
+use super::access;
 use super::config::{Options, SnapshotMode};
 use super::server::Server;
 use super::start;
@@ -10,6 +11,9 @@ use crate::{Finding, Severity};
 
 /// The least time that a log should be kept: a weekend in which nobody looks.
 const LOG_KEPT_SECONDS_MIN: u64 = 3 * 86_400;
+
+/// The highest level at which the compressor never looks back over more than 8 MB.
+const ZSTD_LEVEL_MAX: u64 = 19;
 
 /// Connects to every server of the configuration and lists what was found.
 pub fn check(options: &Options) -> Vec<Finding> {
@@ -101,6 +105,17 @@ fn settings(server: &Server, findings: &mut Vec<Finding>) {
             "turn on gtid_mode and enforce_gtid_consistency, step by step, as the server's manual says",
         );
     }
+    let level = server.number("binlog_transaction_compression_level_zstd").unwrap_or(0);
+    if server.is_on("binlog_transaction_compression") && level > ZSTD_LEVEL_MAX {
+        warn(
+            findings,
+            format!(
+                "binlog_transaction_compression_level_zstd is {level}: to read a transaction of more than 8 MB takes up to \
+                 128 MB of memory"
+            ),
+            format!("SET GLOBAL binlog_transaction_compression_level_zstd = {ZSTD_LEVEL_MAX};"),
+        );
+    }
     if server.variable("binlog_checksum").eq_ignore_ascii_case("NONE") {
         warn(
             findings,
@@ -121,8 +136,7 @@ fn privileges(options: &Options, connection: &mut Connection, server: &Server, f
         .filter_map(|row| row.first()?.as_deref())
         .map(|line| String::from_utf8_lossy(line).to_uppercase())
         .collect();
-    let user = connection.query("SELECT CURRENT_USER()").ok();
-    let user = user.as_ref().and_then(|result| result.first_text()).map_or_else(|| "the_user".to_owned(), quoted_user);
+    let user = access::grantee(connection).unwrap_or_else(|_| "the_user".to_owned());
     for Need { names, why, optional } in needs(options, server) {
         if !names.iter().any(|name| has_globally(&lines, name)) {
             let severity = if optional { Severity::Warning } else { Severity::Error };
@@ -178,11 +192,21 @@ fn has_globally(lines: &[String], privilege: &str) -> bool {
     })
 }
 
-fn quoted_user(current: &str) -> String {
-    match current.rsplit_once('@') {
-        Some((user, host)) => format!("'{}'@'{}'", user.replace('\'', "''"), host.replace('\'', "''")),
-        None => format!("'{}'", current.replace('\'', "''")),
+/// What the user may not read; answers whether there is anything.
+fn denied_tables(options: &Options, connection: &mut Connection, findings: &mut Vec<Finding>) -> bool {
+    let denied = match access::unreadable(connection, options.filter.wanted()) {
+        Ok(denied) => denied,
+        Err(error) => {
+            warn(findings, format!("whether the tables may be read cannot be asked: {error}"), "");
+            return false;
+        }
+    };
+    let is_any = !denied.is_empty();
+    for access::Unreadable { tables, mend } in denied {
+        let what = format!("the user may not read {tables}: rows that exist already would be missed");
+        findings.push(Finding { severity: Severity::Error, what, mend });
     }
+    is_any
 }
 
 /// Tables that can be seen are tables that may be read in one way or another; what cannot be seen is not there for us.
@@ -226,12 +250,10 @@ fn tables(options: &Options, connection: &mut Connection, server: &Server, findi
             );
         }
     }
-    if captured == 0 {
-        findings.push(Finding {
-            severity: Severity::Error,
-            what: format!("no table of {} that this user can see is captured", server.title()),
-            mend: "name the tables under `tables:`, and GRANT SELECT ON their databases to the user".to_owned(),
-        });
+    let is_denied = denied_tables(options, connection, findings);
+    if captured == 0 && !is_denied {
+        let what = format!("no table that is captured exists on {} yet", server.title());
+        warn(findings, what, "compare the names under `tables:` with SHOW TABLES");
     }
     if !keyless.is_empty() && !server.is_mariadb && options.snapshot != SnapshotMode::Never {
         warn(
@@ -264,10 +286,5 @@ mod tests {
         ] {
             assert_eq!(has_globally(lines, privilege), expected, "{privilege}");
         }
-    }
-
-    #[test]
-    fn a_user_is_quoted_for_a_grant() {
-        assert_eq!(quoted_user("o'neil@%"), "'o''neil'@'%'");
     }
 }

@@ -5,18 +5,22 @@
 
 use super::decode::{EventHeader, MariaGtid};
 use super::gtid::Uuid;
-use super::now_us;
 use super::position::Gtids;
 use super::transaction::{Transactions, side_of_xa};
+use headwater_model::calendar::now_us;
 use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, Intake, StateUpdate};
 use headwater_model::transaction::put_header;
 use headwater_model::{Op, Origin, Result, Row, TransactionBuilder, TransactionHeader};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// State keys of prepared XA transactions: a side segment without one was never prepared to the end.
+/// State keys of prepared XA transactions: a side segment without one was never prepared to the end. The value is the
+/// tables that it changes, as JSON.
 pub const XA_STATE: &str = "xa/";
+
+/// XA transactions that wait for their outcome, and the tables that each changes.
+pub type Prepared = BTreeMap<String, BTreeSet<String>>;
 
 /// Savepoints that are remembered of one transaction.
 const SAVEPOINTS_MAX: usize = 10_000;
@@ -79,6 +83,7 @@ impl Transactions {
             self.ended();
             return Ok(());
         }
+        let dropped = self.read_instead(intake);
         if self.side.is_some() {
             self.announce_before_side(intake)?;
         }
@@ -104,7 +109,28 @@ impl Transactions {
             None => intake.append(&committed)?,
         }
         self.saved();
-        Ok(())
+        dropped.map_or(Ok(()), |side| intake.abort_side(&side))
+    }
+
+    /// The side segment of an XA transaction holds its changes as the log has them: when they were put there, nobody knew
+    /// which of the rows a snapshot would have written by the time of its commit. When its tables are under snapshot and its
+    /// changes are no longer in memory, they are read again after it and compared with what the journal has of them.
+    /// Answers the side segment, which is dropped once that is written.
+    fn read_instead(&mut self, intake: &dyn Intake) -> Option<String> {
+        let snapshot = self.snapshot.as_ref().filter(|_| !self.side_tables.is_empty())?;
+        let mut touched = self.tables.names(&self.changes.tallies().iter().map(|tally| tally.schema).collect());
+        touched.append(&mut self.side_tables);
+        if !snapshot.reads_any(&touched) {
+            return None;
+        }
+        tracing::info!(
+            source = self.source, tables = ?touched,
+            "an XA transaction was committed while its tables were being read; they are read again"
+        );
+        self.tables.read_again(|schema| touched.contains(&schema.full_name()), intake);
+        self.changes.clear();
+        self.snapshot_is_stale = true;
+        self.side.take()
     }
 
     /// ROLLBACK: what the log holds of it did not happen.
@@ -125,10 +151,15 @@ impl Transactions {
 
     pub(super) fn discard_changes(&mut self, intake: &mut dyn Intake) -> Result<()> {
         self.changes.clear();
+        let spilled_xa = !std::mem::take(&mut self.side_tables).is_empty();
         match self.side.take() {
             // What is prepared waits for its outcome, even when writing the outcome has just failed.
-            Some(side) if self.prepared.iter().any(|id| side_of_xa(id) == side) => Ok(()),
-            Some(side) => intake.abort_side(&side),
+            Some(side) if self.prepared.keys().any(|id| side_of_xa(id) == side) => Ok(()),
+            Some(side) => {
+                // The snapshot takes the rows in it for written.
+                self.snapshot_is_stale |= self.snapshot.is_some() && !spilled_xa;
+                intake.abort_side(&side)
+            }
             None => Ok(()),
         }
     }
@@ -192,8 +223,11 @@ impl Transactions {
     /// Puts the open transaction's changes where they wait for their outcome, together with the position in `encoded`.
     pub(super) fn keep_prepared(&mut self, id: &str, intake: &mut dyn Intake) -> Result<()> {
         self.announce_before_side(intake)?;
-        let state = StateUpdate { key: format!("{XA_STATE}{id}"), value: Some(Vec::new()) };
-        self.tables.push_state(state);
+        let mut touched = std::mem::take(&mut self.side_tables);
+        touched.append(&mut self.tables.names(&self.changes.tallies().iter().map(|tally| tally.schema).collect()));
+        // Names are plain data, which always serialises.
+        let value = serde_json::to_vec(&touched).unwrap_or_default();
+        self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: Some(value) });
         let committed = Committed {
             header: &self.header,
             changes: &self.changes,
@@ -204,7 +238,12 @@ impl Transactions {
         };
         fail::fail_point!("mysql::prepare");
         intake.prepare_side(&side_of_xa(id), &committed)?;
-        self.prepared.insert(id.to_owned());
+        self.prepared.insert(id.to_owned(), touched);
+        let is_whole = self.side.is_none() && (self.snapshot.is_some() || self.looking_back.is_some());
+        let kept_bytes: usize = self.kept.values().map(TransactionBuilder::len).sum();
+        if is_whole && kept_bytes + self.changes.len() <= self.bytes_max {
+            self.kept.insert(id.to_owned(), std::mem::take(&mut self.changes));
+        }
         self.saved();
         Ok(())
     }
@@ -212,18 +251,28 @@ impl Transactions {
     /// XA COMMIT, in a transaction of its own: now the changes happen.
     pub(super) fn commit_prepared(&mut self, header: &EventHeader, id: &str, intake: &mut dyn Intake) -> Result<()> {
         // One that is not here held no captured rows: what was prepared before the first start was waited for.
-        if self.prepared.contains(id) {
+        let kept = self.kept.remove(id).filter(|_| self.snapshot.is_some());
+        let mut in_memory = None;
+        if let Some(tables) = self.prepared.get(id) {
             self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: None });
-            self.side = Some(side_of_xa(id));
+            match kept {
+                // Now it is known which of its rows the snapshot has written.
+                Some(changes) => (self.changes, in_memory) = (changes, Some(side_of_xa(id))),
+                None => {
+                    self.side = Some(side_of_xa(id));
+                    self.side_tables.clone_from(tables);
+                }
+            }
         }
         self.commit(header, 0, intake)?;
         self.prepared.remove(id);
-        Ok(())
+        in_memory.map_or(Ok(()), |side| intake.abort_side(&side))
     }
 
     /// XA ROLLBACK: the changes never happen.
     pub(super) fn roll_back_prepared(&mut self, header: &EventHeader, id: &str, intake: &mut dyn Intake) -> Result<()> {
-        let held = self.prepared.remove(id);
+        self.kept.remove(id);
+        let held = self.prepared.remove(id).is_some();
         if held {
             // The state first: a side segment without one is dropped at the next start.
             self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: None });
@@ -236,8 +285,8 @@ impl Transactions {
     }
 
     /// The log begins anew: what became of XA transactions that were prepared before will never be read.
-    pub(super) fn forget_prepared(&mut self, ids: BTreeSet<String>, intake: &mut dyn Intake) -> Result<()> {
-        for id in ids {
+    pub(super) fn forget_prepared(&mut self, prepared: Prepared, intake: &mut dyn Intake) -> Result<()> {
+        for id in prepared.into_keys() {
             self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: None });
             intake.abort_side(&side_of_xa(&id))?;
         }
@@ -336,6 +385,7 @@ impl Transactions {
     fn saved(&mut self) {
         self.changes.clear();
         self.side = None;
+        self.side_tables.clear();
         self.tables.saved();
         self.moved = false;
         self.ended();

@@ -222,8 +222,11 @@ fn transaction_bytes_max_default() -> usize {
 impl Config {
     /// Reads a configuration from the value under `mysql:` or `mariadb:`.
     pub fn from_value(value: serde_json::Value) -> Result<Self, ConfigError> {
-        // The text of a serde error may repeat a value, and the URL holds a password: it is said without values.
-        serde_json::from_value(value).map_err(|error| ConfigError::Shape(error.to_string()))
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            // The text of a serde error may repeat a value, and the URL holds a password: it is said without values.
+            let (path, inner) = (error.path().to_string(), error.inner());
+            ConfigError::Shape(if path == "." { inner.to_string() } else { format!("{path}: {inner}") })
+        })
     }
 
     /// Checks every value and turns the configuration into [`Options`]. `name` is the source's name.

@@ -7,8 +7,9 @@ use super::catalog::{self, Catalog, Session};
 use super::config::{Options, SnapshotMode};
 use super::decode::Charsets;
 use super::failure;
+use super::members;
 use super::position::Position;
-use super::server::{Server, identifier};
+use super::server::{Server, identifier, read_lock};
 use super::wire::{self, Connection};
 use headwater_model::{Error, Result};
 use std::time::Duration;
@@ -33,7 +34,9 @@ pub fn load_with_position(
         let position = visible_end(options, connection, server, &before)?;
         let after = read(options, connection)?;
         if before == after {
-            return Ok((catalog_of(options, connection, server, &after)?, position));
+            let mut catalog = catalog_of(options, connection, server, &after)?;
+            members::make_exact(options, connection, server, &mut catalog)?;
+            return Ok((catalog, position));
         }
         before = after;
     }
@@ -61,13 +64,12 @@ fn visible_end(
     }
     // Without GTIDs only a lock tells: it waits for every commit to these tables to end.
     let catalog = catalog_of(options, connection, server, statements)?;
-    let captured = catalog.tables().filter(|(name, _)| options.filter.captures(&name.database, &name.table));
-    let locks: Vec<String> =
-        captured.map(|(name, _)| format!("{}.{} READ", identifier(&name.database), identifier(&name.table))).collect();
-    if locks.is_empty() {
+    let names = catalog.tables().map(|(name, _)| (&*name.database, &*name.table));
+    let mut captured = names.filter(|(database, table)| options.filter.captures(database, table)).peekable();
+    if captured.peek().is_none() {
         return server.end_of_log(connection).map_err(failed);
     }
-    connection.execute(&format!("LOCK TABLES {}", locks.join(", "))).map_err(failed)?;
+    connection.execute(&read_lock(captured)).map_err(failed)?;
     let position = server.end_of_log(connection).map_err(failed)?;
     connection.execute("UNLOCK TABLES").map_err(failed)?;
     Ok(position)
@@ -76,7 +78,9 @@ fn visible_end(
 /// The definitions as they are now.
 pub fn load(options: &Options, connection: &mut Connection, server: &Server) -> Result<Catalog> {
     let statements = read(options, connection)?;
-    catalog_of(options, connection, server, &statements)
+    let mut catalog = catalog_of(options, connection, server, &statements)?;
+    members::make_exact(options, connection, server, &mut catalog)?;
+    Ok(catalog)
 }
 
 /// The server's character sets, by number of collation.

@@ -67,6 +67,11 @@ impl Filter {
         databases.join("\n")
     }
 
+    /// What is wanted, as pairs of patterns of a database and a table.
+    pub fn wanted(&self) -> impl Iterator<Item = [&str; 2]> {
+        self.include.iter().map(|Pattern([database, table])| [&**database, &**table])
+    }
+
     /// Whether the column is left out of the rows of a captured table. `columns` narrows only the tables it names.
     pub fn excludes_column(&self, database: &str, table: &str, column: &str) -> bool {
         let narrowed = || self.columns_include.iter().filter(|p| matches(&p.0[0], database) && matches(&p.0[1], table));

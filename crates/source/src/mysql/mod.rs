@@ -4,6 +4,7 @@
 //! uncommitted one does, and whatever cannot be followed stops the source by name. `wire` moves packets, `decode` turns
 //! them into events, `catalog` knows the tables, `stream` puts them together. Start at [`stream::MySqlSource`].
 
+mod access;
 pub mod catalog;
 pub mod check;
 mod commit;
@@ -13,6 +14,7 @@ pub mod definitions;
 pub mod failure;
 pub mod filter;
 pub mod gtid;
+mod members;
 pub mod position;
 mod probe;
 pub mod server;
@@ -29,7 +31,6 @@ use crate::{ConfigError, Finding, SourceType};
 use config::{Config, Options};
 use headwater_model::source::Source;
 use serde_json::Value;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A MySQL server's log.
 pub struct MySql;
@@ -100,9 +101,4 @@ fn options(name: &str, settings: &Value) -> Result<Options, ConfigError> {
 
 fn build(name: &str, settings: &Value) -> Result<Box<dyn Source>, ConfigError> {
     Ok(Box::new(stream::MySqlSource::new(options(name, settings)?)))
-}
-
-/// Microseconds since the epoch.
-fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

@@ -5,6 +5,7 @@
 
 use super::gtid::{GtidPos, GtidSet, Uuid};
 use headwater_model::varint::{put_bytes, put_u64, take_array, take_str, take_u64};
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -37,12 +38,33 @@ pub struct Position {
     pub offset: u64,
 }
 
+/// A place in the log of one server, known without GTIDs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPlace {
+    /// File.
+    pub file: String,
+    /// Byte offset.
+    pub offset: u64,
+}
+
+impl LogPlace {
+    /// Whether whoever has read the log up to here has read everything before `high`.
+    pub fn reaches(&self, high: &LogPlace) -> bool {
+        (file_number(&self.file), self.offset) >= (file_number(&high.file), high.offset)
+    }
+}
+
 /// The bytes are no position: of another source, damaged, or of a later version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored position is not one of a MySQL or MariaDB source")]
 pub struct NotPosition;
 
 impl Position {
+    /// Its file and offset alone.
+    pub fn place(&self) -> LogPlace {
+        LogPlace { file: self.file.clone(), offset: self.offset }
+    }
+
     /// Appends the encoding that the journal keeps.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);

@@ -5,12 +5,12 @@
 use super::catalog;
 use super::decode::ServerFlavor;
 use super::gtid::{GtidPos, GtidSet, Uuid};
-use super::position::{Gtids, Position};
+use super::position::{Gtids, LogPlace, Position};
 use super::wire::{self, Connection, ResultSet};
 use std::collections::HashMap;
 
 /// The settings that matter to a reader of the log.
-const VARIABLES: [&str; 22] = [
+const VARIABLES: [&str; 24] = [
     "binlog_annotate_row_events",
     "binlog_checksum",
     "binlog_expire_logs_seconds",
@@ -18,6 +18,8 @@ const VARIABLES: [&str; 22] = [
     "binlog_row_image",
     "binlog_row_metadata",
     "binlog_row_value_options",
+    "binlog_transaction_compression",
+    "binlog_transaction_compression_level_zstd",
     "expire_logs_days",
     "gtid_binlog_pos",
     "gtid_executed",
@@ -138,19 +140,7 @@ impl Server {
     /// On MySQL the GTID set is read on its own and decides; file and offset may be a transaction behind or ahead of it. On
     /// MariaDB the GTID position is that of the file and offset.
     pub fn end_of_log(&self, connection: &mut Connection) -> wire::Result<Position> {
-        let statement = match (self.is_mariadb, self.version_parts) {
-            (false, version) if version >= (8, 2, 0) => "SHOW BINARY LOG STATUS",
-            _ => "SHOW MASTER STATUS",
-        };
-        let status = connection.query(statement)?;
-        let (Some(file), Some(offset)) = (status.text(0, "File"), status.text(0, "Position")) else {
-            return Err(wire::Error::Invalid(format!(
-                "{}: the binary log is off; start the server with log_bin=ON",
-                connection.peer()
-            )));
-        };
-        let file = file.to_owned();
-        let offset = offset.parse().unwrap_or(0);
+        let LogPlace { file, offset } = log_end(connection)?;
         let gtids = match (self.is_mariadb, self.has_gtids()) {
             (true, _) => {
                 let text = connection.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", quoted(&file)))?;
@@ -169,20 +159,9 @@ impl Server {
     /// MariaDB: where a consistent snapshot that is taken now stands in the log, to the byte.
     pub fn snapshot_place(&self, connection: &mut Connection) -> wire::Result<Position> {
         connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
-        let status = connection.query("SHOW STATUS LIKE 'binlog_snapshot_%'")?;
+        let place = place_of_snapshot(connection)?;
         connection.execute("COMMIT")?;
-        let values: HashMap<String, String> = pairs(&status).collect();
-        let value = |name: &str| {
-            values
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.clone())
-                .unwrap_or_default()
-        };
-        let (file, offset) = (value("binlog_snapshot_file"), value("binlog_snapshot_position").parse().unwrap_or(0));
-        if file.is_empty() {
-            return self.end_of_log(connection);
-        }
+        let Some(LogPlace { file, offset }) = place else { return self.end_of_log(connection) };
         let gtids = connection.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", quoted(&file)))?;
         let gtids = Gtids::MariaDb(parse_gtids(connection, gtids.first_text().unwrap_or(""))?);
         Ok(Position { gtids, server_uuid: self.uuid, server_id: self.id, file, offset })
@@ -207,6 +186,38 @@ impl Server {
         let result = connection.query("SELECT @@GLOBAL.gtid_binlog_pos")?;
         parse_gtids(connection, result.first_text().unwrap_or(""))
     }
+}
+
+/// Where the log ends now.
+pub fn log_end(connection: &mut Connection) -> wire::Result<LogPlace> {
+    let statement = match connection.server() {
+        server if !server.is_mariadb && server.version_parts >= (8, 2, 0) => "SHOW BINARY LOG STATUS",
+        _ => "SHOW MASTER STATUS",
+    };
+    let status = connection.query(statement)?;
+    match (status.text(0, "File"), status.text(0, "Position").and_then(|offset| offset.parse().ok())) {
+        (Some(file), Some(offset)) => Ok(LogPlace { file: file.to_owned(), offset }),
+        _ => Err(wire::Error::Invalid(format!(
+            "{}: the binary log is off; start the server with log_bin=ON",
+            connection.peer()
+        ))),
+    }
+}
+
+/// MariaDB: where the consistent snapshot that is open stands in the log, to the byte; `None` while the log is empty.
+pub fn place_of_snapshot(connection: &mut Connection) -> wire::Result<Option<LogPlace>> {
+    let status = connection.query("SHOW STATUS LIKE 'binlog_snapshot_%'")?;
+    let values: HashMap<String, String> =
+        pairs(&status).map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    let (file, offset) = (values.get("binlog_snapshot_file"), values.get("binlog_snapshot_position"));
+    let place = file.filter(|file| !file.is_empty()).zip(offset.and_then(|offset| offset.parse().ok()));
+    Ok(place.map(|(file, offset)| LogPlace { file: file.clone(), offset }))
+}
+
+/// The statement that locks `tables`, pairs of database and table, until every commit to them has ended and shows.
+pub fn read_lock<'a>(tables: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let name = |(database, table)| format!("{}.{} READ", identifier(database), identifier(table));
+    format!("LOCK TABLES {}", tables.into_iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
 fn parse_gtids<T: std::str::FromStr<Err = super::gtid::NotGtids>>(

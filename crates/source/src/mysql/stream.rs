@@ -3,7 +3,9 @@
 //! Invariant: whatever ends a run, the journal ends at a transaction's end, and the next run begins there.
 //! Start at [`MySqlSource::run`].
 
-use super::commit::XA_STATE;
+use super::access;
+use super::catalog::TableName;
+use super::commit::{Prepared, XA_STATE};
 use super::config::{Options, SnapshotMode};
 use super::decode::{Charsets, Decoder, Event};
 use super::definitions;
@@ -19,8 +21,8 @@ use super::transaction::{Settings, Transactions, side_of_xa};
 use super::wire::{self, Canceller, Connection, Dump};
 use super::xa;
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
-use headwater_model::{Error, Kind, Result};
-use std::collections::BTreeSet;
+use headwater_model::{Error, Kind, Result, Schema, TransactionBuilder};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,8 @@ const POSITION_SAVE: Duration = Duration::from_millis(200);
 /// How often the status page is told where we are.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// How long a read of the log lasts at most while a snapshot's chunks may be waiting.
-const SNAPSHOT_READ: Duration = Duration::from_millis(1);
+/// How long a wait for the log lasts at most while a snapshot's chunks may be waiting for something else than their bell.
+const SNAPSHOT_WAIT: Duration = Duration::from_millis(2);
 
 /// How often an idle server is to say where its log ends while a snapshot is taken.
 const SNAPSHOT_HEARTBEAT: Duration = Duration::from_millis(100);
@@ -52,6 +54,10 @@ pub struct MySqlSource {
     has_begun: bool,
     /// An error has stopped it, which only a person can lift.
     is_stopped: bool,
+    /// Tables that the log speaks of and the catalog has never had.
+    unseen: BTreeSet<TableName>,
+    /// Prepared XA transactions that are still in memory, from one run to the next.
+    kept: BTreeMap<String, TransactionBuilder>,
 }
 
 /// How a run ended, other than by an error.
@@ -72,6 +78,8 @@ impl MySqlSource {
             begins_anew: false,
             has_begun: false,
             is_stopped: false,
+            unseen: BTreeSet::new(),
+            kept: BTreeMap::new(),
         }
     }
 }
@@ -118,33 +126,22 @@ impl MySqlSource {
             return Ok(Ended::Stopped);
         }
         start::require(&options, &server)?;
-        let ours = intake.position().filter(|_| !self.begins_anew);
-        let begin = match ours {
-            None => None,
-            Some(bytes) => {
-                let ours = Position::decode(&bytes).map_err(|error| not_ours(&options, error))?;
-                let anew = options.snapshot == SnapshotMode::WhenNeeded;
-                match start::compare(&options, &mut connection, &server, ours, anew)? {
-                    Begin::From(position) => Some(position),
-                    Begin::Anew(why) => {
-                        tracing::warn!(source = options.name, %why, "the log does not lead on; beginning anew");
-                        None
-                    }
-                }
-            }
-        };
+        let begin = self.place_to_go_on(&mut connection, &server, intake)?;
         let begins_anew = begin.is_none();
         let prepared = drop_unfinished_sides(intake)?;
         let mut transactions = match begin {
             Some(position) => resume(&options, &mut connection, &server, position, prepared, intake)?,
             None => begin_anew(&options, &mut connection, &server, prepared, intake)?,
         };
+        let kept = std::mem::take(&mut self.kept).into_iter();
+        transactions.kept.extend(kept.filter(|(id, _)| transactions.prepared.contains_key(id) && !begins_anew));
         // With the new place goes, in one append, that all tables are to be read again: between the old place and the new
         // one lies what was missed.
         let missed = begins_anew && intake.position().is_some();
         if missed || (self.options.snapshot == SnapshotMode::Always && !self.has_begun) {
-            transactions.tables.read_again(None, intake);
+            transactions.tables.read_again(|_| true, intake);
         }
+        self.look_for_unseen(&mut connection, &server, &mut transactions.tables)?;
         (self.begins_anew, self.has_begun) = (false, true);
         // The place where reading begins is kept at once, so that what is committed from now on is never missed; and with
         // it the tables' shapes, which the rows of a snapshot refer to.
@@ -167,11 +164,50 @@ impl MySqlSource {
         };
         let dump = start::dump(&options, connection, &server, transactions.position(), heartbeat)?;
         let mut stream = Stream::new(&options, dump, &server, transactions);
-        match stream.follow(intake) {
+        let ended = stream.follow(intake);
+        self.kept = stream.transactions.kept;
+        match ended {
             Err(Failed::Asked) => Ok(Ended::ToBeginAgain),
+            Err(Failed::Unseen(name)) => {
+                self.unseen.insert(name);
+                Ok(Ended::ToBeginAgain)
+            }
             Err(error) => Err(self.noticed(error)),
             Ok(()) => Ok(Ended::Stopped),
         }
+    }
+
+    /// The position after which the log leads on; `None` to begin anew.
+    fn place_to_go_on(
+        &self,
+        connection: &mut Connection,
+        server: &Server,
+        intake: &dyn Intake,
+    ) -> Result<Option<Position>> {
+        let options = &self.options;
+        let Some(bytes) = intake.position().filter(|_| !self.begins_anew) else { return Ok(None) };
+        let ours = Position::decode(&bytes).map_err(|error| not_ours(options, error))?;
+        let anew = options.snapshot == SnapshotMode::WhenNeeded;
+        match start::compare(options, connection, server, ours, anew)? {
+            Begin::From(position) => Ok(Some(position)),
+            Begin::Anew(why) => {
+                tracing::warn!(source = options.name, %why, "the log does not lead on; beginning anew");
+                Ok(None)
+            }
+        }
+    }
+
+    /// A table that the catalog never had is there by now, or may not be read, or is gone; if it is gone, the log alone can
+    /// say what its rows are.
+    fn look_for_unseen(&mut self, connection: &mut Connection, server: &Server, tables: &mut Tables) -> Result<()> {
+        if !self.unseen.is_empty() {
+            let options = &self.options;
+            tables.add_missing(&definitions::load(options, connection, server)?);
+            self.unseen.retain(|name| tables.catalog().table(&name.database, &name.table).is_none());
+            access::require(options, connection, self.unseen.iter().map(|name| [&*name.database, &*name.table]))?;
+        }
+        tables.notice_unseen(self.unseen.clone());
+        Ok(())
     }
 
     /// Begins, or goes on with, reading the captured tables that were not read yet. Their shapes are in the journal, which
@@ -204,7 +240,7 @@ impl MySqlSource {
                 Error::reconnect(format!("source {}: beginning anew", self.options.name)).source(why)
             }
             Failed::Refused(_, error) | Failed::Other(error) => error,
-            Failed::Asked => Error::reconnect("a snapshot was asked for"),
+            Failed::Asked | Failed::Unseen(_) => Error::reconnect("a snapshot is to begin"),
         }
     }
 }
@@ -217,11 +253,18 @@ fn not_ours(options: &Options, error: super::position::NotPosition) -> Error {
 }
 
 /// Drops side segments of transactions that will be read again, and answers the XA transactions that wait for their end.
-pub(super) fn drop_unfinished_sides(intake: &mut dyn Intake) -> Result<BTreeSet<String>> {
-    let keys = intake.state_keys(XA_STATE);
-    let prepared: BTreeSet<String> =
-        keys.iter().filter_map(|key| key.strip_prefix(XA_STATE)).map(str::to_owned).collect();
-    let kept: BTreeSet<String> = prepared.iter().map(|id| side_of_xa(id)).collect();
+pub(super) fn drop_unfinished_sides(intake: &mut dyn Intake) -> Result<Prepared> {
+    let mut prepared = Prepared::new();
+    for key in intake.state_keys(XA_STATE) {
+        let tables = serde_json::from_slice(&intake.state(&key).unwrap_or_default());
+        let tables = tables.map_err(|error| {
+            Error::stop(format!("the journal's record {key} cannot be read"))
+                .source(error)
+                .hint("It was written by a later version, or is damaged: run `headwater journal verify`.")
+        })?;
+        prepared.insert(key[XA_STATE.len()..].to_owned(), tables);
+    }
+    let kept: BTreeSet<String> = prepared.keys().map(|id| side_of_xa(id)).collect();
     let sides = intake.sides();
     if let Some(lost) = kept.iter().find(|side| !sides.contains(side)) {
         return Err(Error::stop(format!("the journal has lost the changes of the prepared transaction {lost}"))
@@ -242,18 +285,27 @@ fn settings(options: &Options, charsets: &Arc<Charsets>) -> Settings {
     }
 }
 
+/// Rows that exist already are read only where the user may see their tables.
+fn require_access(options: &Options, connection: &mut Connection) -> Result<()> {
+    match options.snapshot {
+        SnapshotMode::Never => Ok(()),
+        _ => access::require(options, connection, options.filter.wanted()),
+    }
+}
+
 /// Goes on after `position` with what the journal holds.
 fn resume(
     options: &Options,
     connection: &mut Connection,
     server: &Server,
     position: Position,
-    prepared: BTreeSet<String>,
+    prepared: Prepared,
     intake: &mut dyn Intake,
 ) -> Result<Transactions> {
     let charsets = Arc::new(definitions::charsets(options, connection, server)?);
     let mut tables = Tables::new(options, server, charsets.clone(), intake)?;
     if !tables.covers(&options.filter.scope(), intake) {
+        require_access(options, connection)?;
         tables.add_missing(&definitions::load(options, connection, server)?);
     }
     Ok(Transactions::new(settings(options, &charsets), tables, position, prepared))
@@ -264,9 +316,10 @@ fn begin_anew(
     options: &Options,
     connection: &mut Connection,
     server: &Server,
-    prepared: BTreeSet<String>,
+    prepared: Prepared,
     intake: &mut dyn Intake,
 ) -> Result<Transactions> {
+    require_access(options, connection)?;
     let undecided = xa::undecided(options, connection)?;
     let before = server.end_of_log(connection).map_err(|error| failure::of_connection(&options.name, error))?;
     let charsets = Arc::new(definitions::charsets(options, connection, server)?);
@@ -274,7 +327,7 @@ fn begin_anew(
     let (catalog, position) = definitions::load_with_position(options, connection, server)?;
     tables.replace_catalog(catalog);
     tables.covers(&options.filter.scope(), intake);
-    let mut transactions = Transactions::new(settings(options, &charsets), tables, position, BTreeSet::new());
+    let mut transactions = Transactions::new(settings(options, &charsets), tables, position, Prepared::new());
     transactions.forget_prepared(prepared, intake)?;
     xa::look_back(options, server, &before, undecided, &mut transactions, intake)?;
     Ok(transactions)
@@ -284,8 +337,10 @@ fn begin_anew(
 enum Failed {
     /// The server refuses to send its log.
     Refused(Refusal, Error),
-    /// A snapshot was asked for; it begins with a connection of its own.
+    /// A snapshot was asked for, or is needed; it begins with a connection of its own.
     Asked,
+    /// The log speaks of a table that the catalog has never had.
+    Unseen(TableName),
     /// Anything else.
     Other(Error),
 }
@@ -306,10 +361,8 @@ struct Stream<'o> {
     saved_at: Instant,
     reported_at: Option<Instant>,
     reported_snapshot: bool,
-    /// When the last event came.
+    /// When something came, as long as a snapshot is taken.
     heard_at: Instant,
-    /// Reads are short, so that a snapshot's chunks are written while the log is idle.
-    reads_are_short: bool,
 }
 
 impl<'o> Stream<'o> {
@@ -324,7 +377,6 @@ impl<'o> Stream<'o> {
             reported_at: None,
             reported_snapshot: false,
             heard_at: Instant::now(),
-            reads_are_short: false,
         }
     }
 
@@ -334,7 +386,10 @@ impl<'o> Stream<'o> {
             // What was read of an open transaction will be read again.
             self.transactions.discard(intake)?;
         }
-        result
+        match self.transactions.tables.take_unseen() {
+            Some(name) => Err(Failed::Unseen(name)),
+            None => result,
+        }
     }
 
     fn follow_events(&mut self, intake: &mut dyn Intake) -> Result<(), Failed> {
@@ -349,16 +404,12 @@ impl<'o> Stream<'o> {
                 self.transactions.save_position(intake)?;
                 return Ok(intake.flush()?);
             }
-            if self.transactions.snapshot.is_some() || self.reads_are_short {
-                self.transactions.poll_snapshot(intake)?;
-                self.set_read_length()?;
+            self.transactions.poll_snapshot(intake)?;
+            if !self.has_arrived()? {
+                continue;
             }
-            let silence = self.silence_max();
             let raw = match self.dump.next_event() {
                 Ok(Some(raw)) => raw,
-                Err(wire::Error::Timeout { .. }) if self.reads_are_short && self.heard_at.elapsed() < silence => {
-                    continue;
-                }
                 Ok(None) => return Err(self.ended_by_server()),
                 Err(error) => return Err(failed(&self.options.name, error)),
             };
@@ -366,9 +417,6 @@ impl<'o> Stream<'o> {
                 Ok(decoded) => decoded,
                 Err(error) => return Err(self.transactions.next_undecodable(error).into()),
             };
-            if self.reads_are_short {
-                self.heard_at = Instant::now();
-            }
             let is_idle = matches!(event, Event::Heartbeat { .. });
             self.transactions.event(&header, event, intake)?;
             if is_idle {
@@ -377,11 +425,18 @@ impl<'o> Stream<'o> {
         }
     }
 
-    /// Whether a snapshot was asked for. What was asked is in the journal then.
+    /// Whether a snapshot was asked for, or is needed. What is to be read is in the journal then.
     fn asked(&mut self, intake: &mut dyn Intake) -> Result<bool> {
+        if self.transactions.snapshot_is_stale {
+            self.transactions.save_position(intake)?;
+            return intake.flush().map(|()| true);
+        }
         let Some(patterns) = intake.snapshot_request() else { return Ok(false) };
         let asked = match Filter::new(&patterns, &[], &[], &[]) {
-            Ok(filter) => self.transactions.tables.read_again(Some(&filter), intake),
+            Ok(filter) => {
+                let wanted = |schema: &Schema| filter.captures(&schema.database, &schema.table);
+                self.transactions.tables.read_again(wanted, intake)
+            }
             Err(_) => 0,
         };
         if asked == 0 {
@@ -402,14 +457,19 @@ impl<'o> Stream<'o> {
         self.options.connection.read_timeout.unwrap_or(SILENCE).max(self.options.heartbeat * 3)
     }
 
-    fn set_read_length(&mut self) -> Result<(), Failed> {
-        let short = self.transactions.snapshot.is_some();
-        if short != self.reads_are_short {
-            (self.reads_are_short, self.heard_at) = (short, Instant::now());
-            let timeout = if short { SNAPSHOT_READ } else { self.silence_max() };
-            self.dump.set_read_timeout(Some(timeout)).map_err(|error| failed(&self.options.name, error))?;
+    /// Beside a snapshot: waits for the log and for the snapshot's chunks. Answers whether the log is to be read next, which
+    /// is so too when the server has long been silent: the read then waits as long again before it fails.
+    fn has_arrived(&mut self) -> Result<bool, Failed> {
+        let Some(snapshot) = &self.transactions.snapshot else { return Ok(true) };
+        let mut has_arrived = self.dump.has_buffered_event() || !self.transactions.is_between();
+        if !has_arrived {
+            let waited = self.dump.wait(snapshot.bell(), SNAPSHOT_WAIT);
+            has_arrived = waited.map_err(|error| failed(&self.options.name, error))?;
         }
-        Ok(())
+        if has_arrived {
+            self.heard_at = Instant::now();
+        }
+        Ok(has_arrived || self.heard_at.elapsed() > self.silence_max())
     }
 
     /// Nothing more has arrived: what there is becomes visible.

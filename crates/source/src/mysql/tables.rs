@@ -5,7 +5,7 @@
 //! to the journal with the first changes that have it. Start at [`Tables::map`] and [`Tables::define`].
 
 use super::catalog::{Catalog, ColumnDef, DdlError, Generated, Session, TableDef, TableEvent, TableName};
-use super::config::Options;
+use super::config::{Options, SnapshotMode};
 use super::decode::{Charsets, ColumnMap, Query, TableMap, TablePlan};
 use super::filter::Filter;
 use super::server::Server;
@@ -60,6 +60,12 @@ pub struct Tables {
     computed_are_unlogged: bool,
     /// Table maps carry names and keys, so that a statement that was not understood does no harm.
     maps_are_full: bool,
+    /// Tables that were never read are read, so that one that the catalog lacks has rows that were missed.
+    reads_unread: bool,
+    /// Tables that the server was asked for in vain; `None` while it is not asked.
+    gone: Option<BTreeSet<TableName>>,
+    /// The table that the log speaks of and the catalog lacks.
+    unseen: Option<TableName>,
 }
 
 impl Tables {
@@ -99,6 +105,9 @@ impl Tables {
             implicit_timestamps: server.has_implicit_timestamps(),
             computed_are_unlogged: server.leaves_out_computed(),
             maps_are_full: server.variable("binlog_row_metadata").eq_ignore_ascii_case("FULL"),
+            reads_unread: options.snapshot != SnapshotMode::Never,
+            gone: None,
+            unseen: None,
         })
     }
 
@@ -135,6 +144,17 @@ impl Tables {
         }
         self.push_state(StateUpdate { key: SCOPE_STATE.to_owned(), value: Some(scope.as_bytes().to_vec()) });
         false
+    }
+
+    /// From now on a captured table that the catalog has never had ends the run, so that the server is asked for it: the
+    /// user could not see it, or its definition was not understood. Those of `gone` were asked for already.
+    pub fn notice_unseen(&mut self, gone: BTreeSet<TableName>) {
+        self.gone = Some(gone);
+    }
+
+    /// The table that ended the run.
+    pub fn take_unseen(&mut self) -> Option<TableName> {
+        self.unseen.take()
     }
 
     /// What is captured.
@@ -193,6 +213,12 @@ impl Tables {
                      a new snapshot of the table (`headwater snapshot`).",
             )
         };
+        if self.is_unseen(map) {
+            let name = name_of(map.database, map.table);
+            let why = format!("source {}: the catalog lacks {name}, which has rows at {place}", self.source);
+            self.unseen = Some(name);
+            return Err(Error::reconnect(why));
+        }
         let known = self.catalog.table(map.database, map.table);
         if known.is_some_and(|def| def.sequence) {
             return Ok(Mapped::Ignored);
@@ -233,6 +259,13 @@ impl Tables {
             .filter(|(_, column)| computed(column))
             .for_each(|(place, _)| plan.allow_absent(place));
         Ok(Mapped::Captured(plan))
+    }
+
+    fn is_unseen(&self, map: &TableMap<'_>) -> bool {
+        let name = name_of(map.database, map.table);
+        let is_new = self.catalog.table(map.database, map.table).is_none() && !self.schemas.contains_key(&name);
+        let is_needed = self.reads_unread || map.metadata.names.is_empty();
+        is_new && is_needed && self.gone.as_ref().is_some_and(|gone| !gone.contains(&name))
     }
 
     /// The id of a table's present shape, for a change without rows.
@@ -416,20 +449,22 @@ impl Tables {
         names.iter().filter_map(|name| self.shape(&name.database, &name.table)).collect()
     }
 
-    /// Has the captured tables that match `filter`, or all, read again, with the next append; answers how many.
-    pub fn read_again(&mut self, filter: Option<&Filter>, intake: &dyn Intake) -> usize {
+    /// Has the captured tables that are `wanted` read again, with the next append; answers how many.
+    pub fn read_again(&mut self, wanted: impl Fn(&Schema) -> bool, intake: &dyn Intake) -> usize {
         let mut asked = 0;
-        for schema in self.captured() {
+        for schema in self.captured().into_iter().filter(wanted) {
             let key = format!("{TABLE_PREFIX}{}", schema.full_name());
-            if filter.is_some_and(|filter| !filter.captures(&schema.database, &schema.table)) {
-                continue;
-            }
             asked += 1;
             // Of a table that was never read there is nothing to compare with.
             let state = intake.state(&key).map_or_else(TableState::unread, |_| TableState::asked_for());
             self.push_state(StateUpdate { key, value: Some(state.encode()) });
         }
         asked
+    }
+
+    /// The tables of these schemas, each as `database.table`.
+    pub fn names(&self, schemas: &BTreeSet<u32>) -> BTreeSet<String> {
+        self.schemas.values().filter(|schema| schemas.contains(&schema.id)).map(Schema::full_name).collect()
     }
 
     /// The present shape of a table, as readers know it; `None` when there is no such table any more.

@@ -4,11 +4,11 @@
 //! transaction reaches the journal's readers before its commit was seen. Start at [`Transactions::event`]; the ends of a
 //! transaction are in `commit`.
 
-use super::commit::{Open, Savepoint, Txid};
+use super::commit::{Open, Prepared, Savepoint, Txid};
 use super::decode::{Charsets, DecodeError, Event, EventHeader, Gtid, MariaGtidEvent, Query, RowsEvent};
 use super::failure;
-use super::position::{Gtids, Position};
-use super::snapshot::{LogPlace, Snapshot};
+use super::position::{Gtids, LogPlace, Position};
+use super::snapshot::Snapshot;
 use super::statement::{Changes, Statement};
 use super::tables::{Mapped, Tables};
 use super::xa::LookBack;
@@ -16,7 +16,7 @@ use headwater_model::change::Change;
 use headwater_model::source::{Intake, SidePart};
 use headwater_model::{Error, Op, Result, TransactionBuilder};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Bytes of a statement's text that are kept with its changes; it is there for people.
@@ -50,9 +50,15 @@ pub struct Transactions {
     statement: String,
     statement_is_due: bool,
     /// XA transactions whose changes wait in side segments.
-    pub(super) prepared: BTreeSet<String>,
+    pub(super) prepared: Prepared,
+    /// The changes of those that were prepared while tables are being read; `bytes_max` at most.
+    pub kept: BTreeMap<String, TransactionBuilder>,
+    /// The tables of an XA transaction's changes in `side`, which stand there as the log has them.
+    pub(super) side_tables: BTreeSet<String>,
     /// The tables that are being read, if any.
     pub snapshot: Option<Snapshot>,
+    /// The snapshot must be begun again: what it knows of the journal is wrong, or there is more to read.
+    pub snapshot_is_stale: bool,
     /// Where an idle server said that its log ends.
     heard: LogPlace,
     /// The position has moved since anything was appended.
@@ -78,7 +84,7 @@ pub struct Settings {
 
 impl Transactions {
     /// Begins after `position`. `prepared` are the XA transactions that wait in side segments.
-    pub fn new(settings: Settings, tables: Tables, position: Position, prepared: BTreeSet<String>) -> Self {
+    pub fn new(settings: Settings, tables: Tables, position: Position, prepared: Prepared) -> Self {
         Transactions {
             source: settings.source,
             bytes_max: settings.bytes_max,
@@ -96,7 +102,10 @@ impl Transactions {
             statement: String::new(),
             statement_is_due: false,
             prepared,
+            kept: BTreeMap::new(),
+            side_tables: BTreeSet::new(),
             snapshot: None,
+            snapshot_is_stale: false,
             heard: LogPlace::default(),
             moved: false,
             looking_back: None,
@@ -274,10 +283,15 @@ impl Transactions {
     /// Moves what was collected into the transaction's side segment.
     pub(super) fn spill(&mut self, intake: &mut dyn Intake) -> Result<()> {
         self.announce_before_side(intake)?;
-        let side = self.side.get_or_insert_with(|| {
-            self.open.as_ref().and_then(|open| open.xa.as_deref()).map_or_else(|| LARGE.to_owned(), side_of_xa)
-        });
+        let xa = self.open.as_ref().and_then(|open| open.xa.as_deref());
+        let side = self.side.get_or_insert_with(|| xa.map_or_else(|| LARGE.to_owned(), side_of_xa));
         let changes = match &mut self.snapshot {
+            // What becomes of an XA transaction may be said much later: see `read_instead`.
+            _ if xa.is_some() => {
+                let schemas = self.changes.tallies().iter().map(|tally| tally.schema).collect();
+                self.side_tables.append(&mut self.tables.names(&schemas));
+                &self.changes
+            }
             None => &self.changes,
             Some(snapshot) => {
                 let key_changed = |change: &Change<'_>| self.tables.key_changed(change);
@@ -380,6 +394,7 @@ impl Transactions {
             let (rows, _) = snapshot.rows();
             tracing::info!(source = self.source, rows, "the snapshot is complete");
             self.snapshot = None;
+            self.kept.clear();
         }
         Ok(())
     }
@@ -448,11 +463,14 @@ impl Transactions {
 
     fn unshown_changes(&self, verb: &str, table: Option<&str>) -> Error {
         let what = table.map_or_else(|| "captured tables".to_owned(), |table| format!("table {table}"));
-        self.stop(format!("a {verb} in statement format may have changed {what}, and the log does not show the rows"))
-            .hint(
-                "Run SET GLOBAL binlog_format = 'ROW' (and in the sessions that override it), then take a new snapshot \
+        let article = if verb.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
+        self.stop(format!(
+            "{article} {verb} in statement format may have changed {what}, and the log does not show the rows"
+        ))
+        .hint(
+            "Run SET GLOBAL binlog_format = 'ROW' (and in the sessions that override it), then take a new snapshot \
              (`headwater snapshot`).",
-            )
+        )
     }
 
     /// An error that stops the source, and names where.

@@ -127,7 +127,7 @@ impl Intake for Kept {
     fn next_sequence(&self) -> u64 {
         0
     }
-    fn changes_since(&self, _: u64, _: &mut dyn FnMut(&Change<'_>) -> Result<()>) -> Result<()> {
+    fn changes_since(&self, _: u64, _: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>) -> Result<()> {
         Ok(())
     }
     fn rows(&mut self, table: &str, _: u64) -> Result<Box<dyn HeldRows>> {
@@ -320,7 +320,7 @@ fn beginning() -> Transactions {
     let settings = Settings { source: "shop".into(), bytes_max: BYTES_MAX, keeps_statements: false, charsets };
     let file = "binlog.000007".to_owned();
     let position = Position { gtids: Gtids::None, server_uuid: None, server_id: 1, file, offset: 4 };
-    Transactions::new(settings, tables, position, BTreeSet::new())
+    Transactions::new(settings, tables, position, Prepared::new())
 }
 
 #[test]
@@ -332,8 +332,8 @@ fn what_cannot_be_followed_stops_by_name() {
     let savepoint = query("shop", "ROLLBACK TO `nowhere`");
     let incident = Event::Incident { number: 1, message: "LOST_EVENTS".into() };
     for (event, expected) in [
-        (Event::Query(update), "a UPDATE in statement format may have changed table shop.t"),
-        (Event::Query(elsewhere), "a INSERT in statement format may have changed table shop.t"),
+        (Event::Query(update), "an UPDATE in statement format may have changed table shop.t"),
+        (Event::Query(elsewhere), "an INSERT in statement format may have changed table shop.t"),
         (Event::Query(function), "a SELECT in statement format may have changed captured tables"),
         (Event::Query(unknown_ddl), "is not understood"),
         (Event::Query(savepoint), "ROLLBACK TO nowhere"),

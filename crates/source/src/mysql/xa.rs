@@ -282,7 +282,8 @@ impl Transactions {
     /// Decided before the first position, unless this belongs to what is streamed later.
     fn decided(&mut self, id: &str, intake: &mut dyn Intake) -> Result<()> {
         let before_first = self.open.as_ref().is_none_or(|open| self.is_before_first(open));
-        if before_first && self.prepared.remove(id) {
+        if before_first && self.prepared.remove(id).is_some() {
+            self.kept.remove(id);
             self.tables.push_state(StateUpdate { key: format!("{XA_STATE}{id}"), value: None });
             intake.abort_side(&side_of_xa(id))?;
         }

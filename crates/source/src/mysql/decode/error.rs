@@ -34,7 +34,7 @@ pub enum DecodeError {
     },
     /// An event type that is neither known nor marked as ignorable.
     #[error(
-        "the event that ends at {position} has the unknown type {kind}, and is not marked as ignorable: this server writes something Headwater does not know yet; skipping it could lose changes"
+        "the event that ends at {position} has the unknown type {kind}, and is not marked as ignorable: this server writes something Headwater does not know yet, and skipping it could lose changes; please report the server's version with this message, and begin after the event with a new snapshot (`headwater snapshot`), or use a later version of Headwater"
     )]
     Unknown {
         /// Event type.

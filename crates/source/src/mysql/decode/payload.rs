@@ -3,6 +3,10 @@
 //! Invariant: memory is bounded by one inner event and the compressor's window, whatever the payload claims; inner
 //! events have no checksum, the outer one covers them. Format: `Transaction_payload_event` in MySQL's
 //! libs/mysql/binlog/event.
+//!
+//! The window is no larger than the transaction, and up to level 19 of `binlog_transaction_compression_level_zstd` (3 is
+//! the default) no larger than 8 MB. Levels 20, 21 and 22 look back over 32, 64 and 128 MB of a transaction that is so
+//! large, and then no reader can do with less; `headwater check` says so, and what was needed is given back.
 
 use super::bytes::{Bad, Bytes, Read, le_uint};
 use super::header::HEADER_BYTES;
@@ -13,6 +17,12 @@ use zstd::stream::raw::{Decoder as Zstd, InBuffer, Operation, OutBuffer};
 
 /// The largest window that is accepted: the server's highest compression level uses 2^27 bytes.
 const WINDOW_LOG_MAX: u32 = 27;
+
+/// The largest window of the compressor's ordinary levels. What a larger payload needed is given back after it.
+pub(crate) const ORDINARY_WINDOW_BYTES: u64 = 8 << 20;
+
+/// What zstd answers to a larger window.
+const TOO_LARGE: &str = "too much memory";
 
 /// Bytes that are decompressed at a time.
 const STEP: usize = 64 << 10;
@@ -107,6 +117,9 @@ impl<'a> TransactionPayload<'a> {
             return match self.scratch.available() {
                 0 if self.made == self.declared => {
                     self.scratch.clear();
+                    if self.declared > ORDINARY_WINDOW_BYTES {
+                        self.scratch.zstd = None;
+                    }
                     Ok(None)
                 }
                 0 => Err(Bad("uncompressed size")),
@@ -196,9 +209,71 @@ impl Scratch {
         let made = target.pos();
         let read = source.pos();
         self.plain.truncate(before + made);
-        self.between_frames = result.map_err(|_| WHAT)? == 0;
+        let damage = |error: std::io::Error| match error.to_string().contains(TOO_LARGE) {
+            true => Bad("a compression window of more than 128 MB, which no server writes"),
+            false => WHAT,
+        };
+        self.between_frames = result.map_err(damage)? == 0;
         *input = &input[read..];
         // Neither input taken nor output made: the stream is cut off.
         if made == 0 && read == 0 { Err(WHAT) } else { Ok(made) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ServerFlavor;
+    use super::*;
+
+    const XID_BYTES: usize = HEADER_BYTES + 8;
+
+    /// Events that each end a transaction, one after the other.
+    fn events(count: usize) -> Vec<u8> {
+        let mut event = [0; XID_BYTES];
+        event[4] = EventKind::XID.0;
+        event[9..13].copy_from_slice(&(XID_BYTES as u32).to_le_bytes());
+        event.repeat(count)
+    }
+
+    fn body(declared: u64, compressed: &[u8]) -> Vec<u8> {
+        let field = |kind: u8, value: u64| [&[kind, 9, 0xfe][..], &value.to_le_bytes()].concat();
+        [&field(2, 0)[..], &field(3, declared), &field(1, compressed.len() as u64), &[0], compressed].concat()
+    }
+
+    /// The number of events inside, and whether the decompressor is kept.
+    fn read(declared: u64, compressed: &[u8]) -> Result<(usize, bool), String> {
+        let body = body(declared, compressed);
+        let core = Core { flavor: ServerFlavor::MySql, checksum: Some(false), short_table_id: false };
+        let mut header = vec![0; HEADER_BYTES];
+        header[4] = EventKind::TRANSACTION_PAYLOAD.0;
+        let outer = EventHeader::read(&header).expect("a header");
+        let mut scratch = Scratch::default();
+        let mut payload = TransactionPayload::read(&mut Bytes(&body), outer, &core, &mut scratch)
+            .map_err(|Bad(what)| what.to_owned())?;
+        let mut count = 0;
+        while payload.next_event().map_err(|error| error.to_string())?.is_some() {
+            count += 1;
+        }
+        Ok((count, scratch.zstd.is_some()))
+    }
+
+    #[test]
+    fn every_level_of_the_server_is_read_and_a_large_window_is_given_back() {
+        let large = ORDINARY_WINDOW_BYTES as usize / XID_BYTES + 1;
+        for (level, count, is_kept) in
+            [(3, 10, true), (19, 10, true), (22, 10, true), (3, large, false), (22, large, false)]
+        {
+            let plain = events(count);
+            let compressed = zstd::encode_all(&plain[..], level).expect("compressed");
+            assert_eq!(read(plain.len() as u64, &compressed), Ok((count, is_kept)), "level {level}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_no_server_writes_is_named() {
+        // Frame_Header_Descriptor 0, then a Window_Descriptor of 2^28 bytes (RFC 8878, 3.1.1.1).
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, (28 - 10) << 3, 0x01, 0x00, 0x00];
+        let error = read(1000, &frame).expect_err("refused");
+        assert!(error.contains("128 MB"), "{error}");
     }
 }

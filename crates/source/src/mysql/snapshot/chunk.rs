@@ -3,13 +3,14 @@
 //! Invariant: a chunk's `high` lies at or after every transaction whose effect its rows may show, so that whoever has
 //! read the log up to there knows each row that was changed while the chunk was read.
 
-use super::super::server::{identifier, quoted};
+use super::super::position::LogPlace;
+use super::super::server::{identifier, log_end, place_of_snapshot, quoted};
 use super::super::wire::{Connection, Error as WireError, Options as WireOptions, Param, Statement};
+use super::bell::Bell;
 use super::keys::Range;
 use super::row::RowPlan;
 use super::select::{after_params, chunk, key_params};
-use headwater_model::{Error, Op, Result, Row, Schema, SnapshotMarker, TransactionBuilder};
-use serde::{Deserialize, Serialize};
+use headwater_model::{Error, Op, Result, Row, Schema, SnapshotMarker, TransactionBuilder, calendar};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -20,6 +21,9 @@ use std::time::Duration;
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// How long a worker waits before it looks again whether it is to end.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How long until a process without a free descriptor tries again.
+const SOCKET_WAIT: Duration = Duration::from_secs(1);
 
 /// How often a snapshot that is older than what was streamed is begun anew before the connection is.
 const FLOOR_TRIES_MAX: u32 = 250;
@@ -62,15 +66,6 @@ pub struct Chunk {
     pub held: SyncSender<()>,
 }
 
-/// A place in the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogPlace {
-    /// File.
-    pub file: String,
-    /// Byte offset.
-    pub offset: u64,
-}
-
 /// The server that a snapshot reads.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -87,6 +82,8 @@ pub struct Work {
     jobs: Mutex<VecDeque<Job>>,
     bell: Condvar,
     stopping: AtomicBool,
+    /// Rings when a chunk, or an error, was sent.
+    pub sent: Bell,
     /// The server that is read.
     pub server: Endpoint,
     /// Rows of a chunk.
@@ -97,9 +94,30 @@ pub struct Work {
 
 impl Work {
     /// Nothing to do yet.
-    pub fn new(server: Endpoint, chunk_rows: u32, floor: LogPlace) -> Self {
+    pub fn new(server: Endpoint, chunk_rows: u32, floor: LogPlace) -> Result<Self> {
         let (jobs, bell, stopping) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
-        Work { jobs, bell, stopping, server, chunk_rows, floor }
+        let sent = Bell::new().map_err(|error| {
+            let what = format!("source {}: no socket for the snapshot's workers", server.source);
+            Error::retry_after(SOCKET_WAIT, what).source(error)
+        })?;
+        Ok(Work { jobs, bell, stopping, sent, server, chunk_rows, floor })
+    }
+
+    /// MariaDB: begins a consistent snapshot that shows all that was streamed; answers where it stands in the log.
+    pub fn begin_at_floor(&self, connection: &mut Connection) -> Result<LogPlace> {
+        let failed = |error| self.server.error(error);
+        for _ in 0..FLOOR_TRIES_MAX {
+            connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").map_err(failed)?;
+            let place = match place_of_snapshot(connection).map_err(failed)? {
+                Some(place) => place,
+                None => self.server.log_end(connection)?,
+            };
+            if place.reaches(&self.floor) {
+                return Ok(place);
+            }
+            std::thread::park_timeout(POLL);
+        }
+        Err(Error::reconnect(format!("{} does not show yet all that is in its log", connection.peer())))
     }
 
     /// Adds a job.
@@ -173,7 +191,10 @@ fn read_part(work: &Work, held: &mut Option<Connection>, job: &Job, out: &SyncSe
 fn send(work: &Work, out: &SyncSender<Sent>, mut sent: Sent) -> bool {
     loop {
         match out.try_send(sent) {
-            Ok(()) => return true,
+            Ok(()) => {
+                work.sent.ring();
+                return true;
+            }
             Err(TrySendError::Disconnected(_)) => return false,
             Err(TrySendError::Full(again)) if work.stopping.load(Ordering::Acquire) => {
                 drop(again);
@@ -196,29 +217,9 @@ impl Endpoint {
         Ok(connection)
     }
 
-    /// Where the log ends now, or where the open consistent snapshot stands in it (MariaDB).
-    pub fn log_place(&self, connection: &mut Connection, in_snapshot: bool) -> Result<LogPlace> {
-        if in_snapshot {
-            let status = connection.query("SHOW STATUS LIKE 'binlog_snapshot_%'").map_err(|error| self.error(error))?;
-            let value = |name: &str| {
-                (0..status.rows.len())
-                    .find(|&row| status.text(row, "Variable_name").is_some_and(|seen| seen.eq_ignore_ascii_case(name)))
-                    .and_then(|row| status.text(row, "Value"))
-            };
-            if let (Some(file), Some(Ok(offset))) =
-                (value("binlog_snapshot_file"), value("binlog_snapshot_position").map(str::parse))
-            {
-                return Ok(LogPlace { file: file.to_owned(), offset });
-            }
-        }
-        let old = connection.server().is_mariadb || connection.server().version_parts < (8, 2, 0);
-        let sql = if old { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" };
-        let status = connection.query(sql).map_err(|error| self.error(error))?;
-        match (status.text(0, "File"), status.text(0, "Position").map(str::parse)) {
-            (Some(file), Some(Ok(offset))) => Ok(LogPlace { file: file.to_owned(), offset }),
-            _ => Err(Error::stop(format!("{} has no binary log", connection.peer()))
-                .hint("Start the server with log_bin; `headwater check` lists all that it needs.")),
-        }
+    /// Where the log ends now.
+    pub fn log_end(&self, connection: &mut Connection) -> Result<LogPlace> {
+        log_end(connection).map_err(|error| self.error(error))
     }
 
     /// The smallest and the largest key of a table whose key is one integer column; `None` when it is empty.
@@ -264,28 +265,14 @@ impl Reading<'_> {
         let mut high = LogPlace::default();
         if is_mariadb {
             // Its consistent snapshot stands at one exact place of the log, so that place is the high mark.
-            high = self.begin_at_floor(connection)?;
+            high = self.work.begin_at_floor(connection)?;
         }
         let (rows, range, last) = self.read(connection, job)?;
         match is_mariadb {
             true => drop(connection.execute("COMMIT").map_err(|error| self.work.server.error(error))?),
-            false => high = self.work.server.log_place(connection, false)?,
+            false => high = self.work.server.log_end(connection)?,
         }
-        Ok(Chunk { job: job.clone(), range, last, rows, high, read_us: super::super::now_us(), held })
-    }
-
-    /// Begins a consistent snapshot at or after the floor; answers where it stands.
-    fn begin_at_floor(&self, connection: &mut Connection) -> Result<LogPlace> {
-        for _ in 0..FLOOR_TRIES_MAX {
-            let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
-            connection.execute(begin).map_err(|error| self.work.server.error(error))?;
-            let place = self.work.server.log_place(connection, true)?;
-            if place.reaches(&self.work.floor) {
-                return Ok(place);
-            }
-            std::thread::park_timeout(POLL);
-        }
-        Err(Error::reconnect(format!("{} does not show yet all that is in its log", connection.peer())))
+        Ok(Chunk { job: job.clone(), range, last, rows, high, read_us: calendar::now_us(), held })
     }
 
     fn read(&mut self, connection: &mut Connection, job: &Job) -> Result<(TransactionBuilder, Range, bool)> {
@@ -333,7 +320,7 @@ impl Reading<'_> {
 fn bound(schema: &Schema, key: &[u8]) -> Result<Vec<super::select::KeyParam>> {
     key_params(schema, key).ok_or_else(|| {
         Error::stop(format!("the snapshot of {} cannot go on", schema.full_name()))
-            .detail("The key of its last chunk does not fit the table's key.")
+            .detail("The key of its last chunk does not fit the table's key")
             .hint("Take the snapshot again: headwater snapshot SOURCE TABLE.")
     })
 }

@@ -4,14 +4,14 @@
 //! journal as of `as_of`, all of them or none, and changes up to that place are left out of the stream.
 
 use super::Snapshot;
-use super::chunk::LogPlace;
 use super::rewrite::filled;
 use super::row::RowPlan;
 use super::select::chunk;
 use super::state::{TABLE_PREFIX, TableState};
-use crate::mysql::now_us;
-use crate::mysql::server::identifier;
+use crate::mysql::position::LogPlace;
+use crate::mysql::server::read_lock;
 use crate::mysql::wire::Connection;
+use headwater_model::calendar::now_us;
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, StateUpdate};
 use headwater_model::transaction::put_header;
 use headwater_model::{Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader};
@@ -37,7 +37,7 @@ impl Snapshot {
                 None if !reads_unread => {}
                 None => unread.push((schema, false)),
                 Some(state) if !state.finished => unread.push((schema, state.again)),
-                Some(TableState { as_of: Some(place), .. }) => drop(self.read_as_of.insert(schema.id, place)),
+                Some(TableState { as_of: Some(place), .. }) => drop(self.read_as_of.insert(schema.id, (schema, place))),
                 Some(_) => {}
             }
         }
@@ -70,7 +70,7 @@ impl Snapshot {
             true => intake.append_side(SIDE, &committed)?,
             false => intake.append(&committed)?,
         }
-        self.read_as_of.extend(unread.iter().map(|(schema, _)| (schema.id, place.clone())));
+        self.read_as_of.extend(unread.into_iter().map(|(schema, _)| (schema.id, (schema, place.clone()))));
         intake.flush()
     }
 
@@ -80,20 +80,15 @@ impl Snapshot {
         let server = &self.work.server;
         let failed = |error| server.error(error);
         let mut reading = server.connect()?;
-        let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
         if reading.server().is_mariadb {
-            reading.execute(begin).map_err(failed)?;
-            let place = server.log_place(&mut reading, true)?;
+            let place = self.work.begin_at_floor(&mut reading)?;
             return Ok((reading, place));
         }
         let mut locking = server.connect()?;
-        let names: Vec<String> = tables
-            .iter()
-            .map(|(table, _)| format!("{}.{} READ", identifier(&table.database), identifier(&table.table)))
-            .collect();
-        locking.execute(&format!("LOCK TABLES {}", names.join(", "))).map_err(failed)?;
-        reading.execute(begin).map_err(failed)?;
-        let place = server.log_place(&mut locking, false)?;
+        let names = tables.iter().map(|(table, _)| (&*table.database, &*table.table));
+        locking.execute(&read_lock(names)).map_err(failed)?;
+        reading.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").map_err(failed)?;
+        let place = server.log_end(&mut locking)?;
         locking.execute("UNLOCK TABLES").map_err(failed)?;
         locking.close();
         Ok((reading, place))

@@ -5,6 +5,7 @@
 //! changes fit the rows that are not there yet. Invariant: whichever of stream and chunk comes first writes a row, and
 //! the other yields; so the journal is a well-formed history at every moment. Start at [`Snapshot`].
 
+mod bell;
 mod chunk;
 mod keyless;
 mod keys;
@@ -13,13 +14,14 @@ mod row;
 mod select;
 mod state;
 
-pub use chunk::{Endpoint, LogPlace};
+pub use chunk::Endpoint;
 pub use state::{TABLE_PREFIX, TableState};
 
-use super::now_us;
-use super::position::{Gtids, Position, file_number};
-use super::server::identifier;
+use super::position::{Gtids, LogPlace, Position, file_number};
+use super::server::read_lock;
+use bell::Bell;
 use chunk::{Chunk, Job, Sent, Work};
+use headwater_model::calendar::now_us;
 use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, HeldRows, Intake, StateUpdate};
 use headwater_model::transaction::put_header;
@@ -27,7 +29,7 @@ use headwater_model::{
     Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value,
 };
 use rewrite::{Underway, filled, rewrite, too_many};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,7 +63,7 @@ pub struct Snapshot {
     tables: Vec<Table>,
     stream: rewrite::Tables,
     /// Tables without a key, and the place of the log as of which each was read.
-    read_as_of: HashMap<u32, LogPlace>,
+    read_as_of: HashMap<u32, (Arc<Schema>, LogPlace)>,
     work: Arc<Work>,
     chunks: Receiver<Sent>,
     pending: VecDeque<Chunk>,
@@ -90,7 +92,7 @@ impl Snapshot {
             tables: Vec::new(),
             stream: rewrite::Tables::default(),
             read_as_of: HashMap::new(),
-            work: Arc::new(Work::new(plan.server, plan.chunk_rows, LogPlace::of(&plan.floor))),
+            work: Arc::new(Work::new(plan.server, plan.chunk_rows, plan.floor.place())?),
             chunks,
             pending: VecDeque::new(),
             workers: Vec::new(),
@@ -120,9 +122,21 @@ impl Snapshot {
         Ok(Some(snapshot))
     }
 
+    /// Rings when [`Snapshot::poll`] may have something to write.
+    pub fn bell(&self) -> &Bell {
+        &self.work.sent
+    }
+
     /// Whether every table is written.
     pub fn is_finished(&self) -> bool {
         self.read_as_of.is_empty() && self.tables.iter().all(|table| table.state.finished)
+    }
+
+    /// Whether any of `tables`, each as `database.table`, is not finished, or changes are left out of it still.
+    pub fn reads_any(&self, tables: &BTreeSet<String>) -> bool {
+        let is_named = |schema: &Schema| tables.contains(&schema.full_name());
+        self.tables.iter().any(|table| !table.state.finished && is_named(&table.schema))
+            || self.read_as_of.values().any(|(schema, _)| is_named(schema))
     }
 
     /// Rows written since this began, and about how many there are.
@@ -144,7 +158,7 @@ impl Snapshot {
         let here = (file_number(file), end);
         self.stream.suppressed.clear();
         let holds = |as_of: &LogPlace| here <= (file_number(&as_of.file), as_of.offset);
-        self.stream.suppressed.extend(self.read_as_of.iter().filter(|(_, as_of)| holds(as_of)).map(|(id, _)| *id));
+        self.stream.suppressed.extend(self.read_as_of.iter().filter(|(_, (_, as_of))| holds(as_of)).map(|(id, _)| *id));
         self.rewritten.clear();
         rewrite(changes, &mut self.rewritten, &mut self.stream, key_changed)?;
         Ok(&self.rewritten)
@@ -187,6 +201,7 @@ impl Snapshot {
     /// Writes the chunks for which the stream has come far enough. `read_to` is the place up to which it has read the log,
     /// between two transactions; `gtids` says the same for people. Answers whether anything was written.
     pub fn poll(&mut self, intake: &mut dyn Intake, read_to: &LogPlace, gtids: &dyn Display) -> Result<bool> {
+        self.work.sent.silence();
         loop {
             match self.chunks.try_recv() {
                 Ok(Ok(chunk)) if self.is_current(&chunk.job) => self.pending.push_back(chunk),
@@ -195,7 +210,7 @@ impl Snapshot {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
-        self.read_as_of.retain(|_, as_of| !read_to.reaches(as_of));
+        self.read_as_of.retain(|_, (_, as_of)| !read_to.reaches(as_of));
         self.reopen(intake)?;
         let mut wrote = false;
         while let Some(chunk) = self.pending.pop_front_if(|chunk| read_to.reaches(&chunk.high)) {
@@ -218,11 +233,8 @@ impl Snapshot {
             Gtids::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {VISIBLE_MAX_S})"),
             // The lock waits for the commits that are under way.
             Gtids::None => {
-                let name = |table: &Table| {
-                    format!("{}.{} READ", identifier(&table.schema.database), identifier(&table.schema.table))
-                };
                 let tables = self.tables.iter().filter(|table| !table.state.finished);
-                format!("LOCK TABLES {}", tables.map(name).collect::<Vec<_>>().join(", "))
+                read_lock(tables.map(|table| (&*table.schema.database, &*table.schema.table)))
             }
         };
         let mut connection = server.connect()?;
@@ -323,18 +335,23 @@ impl Snapshot {
                 underway.known.finish(range, std::iter::empty()).map_err(too_many)?;
             }
         }
-        let Some(since) = self.tables.iter().map(|table| table.state.began_at).min() else { return Ok(()) };
-        // Changes may bear an earlier shape of their table, with the key in other places.
-        let (schemas, _) = intake.schemas();
-        let names: HashMap<u32, String> = schemas.iter().map(|schema| (schema.id, schema.full_name())).collect();
-        let unfinished: HashMap<String, u32> =
-            self.tables.iter().map(|table| (table.schema.full_name(), table.schema.id)).collect();
+        // Each from where it began: what was written of a table before may be the very thing that is read again.
+        let begins: BTreeSet<u64> = self.tables.iter().map(|table| table.state.began_at).collect();
+        begins.into_iter().try_for_each(|since| self.know_what_is_written_since(since, intake))
+    }
+
+    fn know_what_is_written_since(&mut self, since: u64, intake: &dyn Intake) -> Result<()> {
+        let begun = self.tables.iter().filter(|table| table.state.began_at == since);
+        let tables: HashMap<String, &Arc<Schema>> =
+            begun.map(|table| (table.schema.full_name(), &table.schema)).collect();
+        // By the shape that a change bears, which may be an earlier one of its table.
+        let mut by_shape: HashMap<u32, Option<&Arc<Schema>>> = HashMap::new();
         let underway = &mut self.stream.underway;
-        intake.changes_since(since, &mut |change: &Change<'_>| {
-            let id = names.get(&change.schema).and_then(|name| unfinished.get(name));
-            let Some(underway) = id.and_then(|id| underway.get_mut(id)) else { return Ok(()) };
-            let key = underway.key.clone();
-            [change.before, change.after].into_iter().flatten().try_for_each(|row| underway.touch(&row, &key))
+        intake.changes_since(since, &mut |change: &Change<'_>, shape: &Schema| {
+            let present = *by_shape.entry(shape.id).or_insert_with(|| tables.get(&shape.full_name()).copied());
+            let Some(present) = present else { return Ok(()) };
+            let Some(underway) = underway.get_mut(&present.id) else { return Ok(()) };
+            [change.before, change.after].into_iter().flatten().try_for_each(|row| underway.touch(&row, shape, present))
         })
     }
 
@@ -387,8 +404,9 @@ impl Snapshot {
         }
         let key = format!("{TABLE_PREFIX}{}", job.schema.full_name());
         append(intake, &header, &self.rewritten, &[StateUpdate { key, value: Some(state) }])?;
+        // Only what is in the file lets the worker read on: otherwise a crash could cost it this chunk and the next.
+        intake.flush()?;
         if let Some(mut held) = vanished {
-            intake.flush()?;
             held.forget()?;
         }
         fail::fail_point!("snapshot::after_chunk_append");
@@ -475,15 +493,4 @@ fn remember(intake: &mut dyn Intake, key: &str, state: &TableState) -> Result<()
         schemas: &[],
         derived: true,
     })
-}
-
-impl LogPlace {
-    fn of(position: &Position) -> Self {
-        LogPlace { file: position.file.clone(), offset: position.offset }
-    }
-
-    /// Whether whoever has read the log up to here has read everything before `high`.
-    pub fn reaches(&self, high: &LogPlace) -> bool {
-        (file_number(&self.file), self.offset) >= (file_number(&high.file), high.offset)
-    }
 }

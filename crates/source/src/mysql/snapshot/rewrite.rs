@@ -74,12 +74,23 @@ impl Underway {
         Underway { known: KnownKeys::new(schema), key: schema.key.clone(), held }
     }
 
-    /// The stream, before a restart, wrote this row.
-    pub fn touch(&mut self, row: &Row<'_>, key: &[u16]) -> Result<()> {
+    /// The stream, before a restart, wrote this row of the table, which had the shape `shape` then and has `present` now.
+    pub fn touch(&mut self, row: &Row<'_>, shape: &Schema, present: &Schema) -> Result<()> {
+        let mut key = Vec::new();
+        row.encode_key(&shape.key, &mut key);
+        self.known.touch(&key).map_err(too_many)?;
+        if self.held.is_none() || shape.id == present.id {
+            return self.take(Some(*row)).map(drop);
+        }
+        let values: Vec<Value<'_>> = row.values().collect();
         let mut bytes = Vec::new();
-        row.encode_key(key, &mut bytes);
-        self.take(Some(*row))?;
-        self.known.touch(&bytes).map_err(too_many)
+        let mut moved = RowWriter::begin(&mut bytes, present.columns.len());
+        for column in &present.columns {
+            let value = shape.column(&column.name).and_then(|(place, _)| values.get(place).copied());
+            moved.put(value.unwrap_or(Value::Null));
+        }
+        drop(moved);
+        self.take(Row::decode(&mut &bytes[..])).map(drop)
     }
 
     /// The row that the journal held before under the key of `row`.

@@ -4,6 +4,7 @@
 //! Protocol: "Binary Protocol Resultset Row". Start at [`RowPlan::transcode`].
 
 use super::super::wire::Column;
+use headwater_model::calendar;
 use headwater_model::value::ZERO_TIMESTAMP;
 use headwater_model::varint::{take, take_array};
 use headwater_model::{Date, DateTime, RowWriter, Schema, Type, Value};
@@ -205,17 +206,7 @@ fn timestamp(at: DateTime) -> Option<i64> {
     if at.date.month == 0 {
         return (at.date.year == 0).then_some(ZERO_TIMESTAMP);
     }
-    let days = days_from_civil(at.date.year.into(), at.date.month.into(), at.date.day.into());
-    let seconds = days * 86_400 + i64::from(at.hour) * 3600 + i64::from(at.minute) * 60 + i64::from(at.second);
-    Some(seconds * 1_000_000 + i64::from(at.micros))
-}
-
-/// Days since 1970-01-01 of a day of the proleptic Gregorian calendar.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    calendar::unix_micros(at)
 }
 
 /// `MYSQL_TYPE_TIME`: sign, days, hours, minutes, seconds and, where there is a fraction, microseconds.

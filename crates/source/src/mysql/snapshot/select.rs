@@ -4,6 +4,7 @@
 
 use super::super::server::identifier;
 use super::super::wire::Param;
+use headwater_model::calendar;
 use headwater_model::value::ZERO_TIMESTAMP;
 use headwater_model::{Date, DateTime, Schema, Type, Value};
 
@@ -143,26 +144,7 @@ fn timestamp(micros: i64) -> String {
     if micros == ZERO_TIMESTAMP {
         return "0000-00-00 00:00:00".to_owned();
     }
-    let (days, of_day) = (micros.div_euclid(86_400_000_000), micros.rem_euclid(86_400_000_000));
-    let (seconds, fraction) = (of_day / 1_000_000, of_day % 1_000_000);
-    let (year, month, day) = civil_from_days(days);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{fraction:06}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, of_year - (153 * shifted_month + 2) / 5 + 1)
+    date_time(calendar::date_time(micros))
 }
 
 fn time(micros: i64) -> String {

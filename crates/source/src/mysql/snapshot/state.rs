@@ -3,8 +3,8 @@
 //! Invariant: a part's `done` moves in the same journal entry as the rows up to it, so after a crash no row is missing
 //! and none is there twice. At most one chunk a worker is read again.
 
-use super::chunk::LogPlace;
 use super::keys::Range;
+use crate::mysql::position::LogPlace;
 use serde::{Deserialize, Serialize};
 
 /// State keys of tables: `snapshot/database.table`.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::connection::{Connection, Link, ServerInfo, Turn};
@@ -143,6 +144,14 @@ impl Dump {
     /// Whether the next event is already here, so that asking for it does not wait.
     pub fn has_buffered_event(&self) -> bool {
         self.connection.stream.has_buffered_packet()
+    }
+
+    /// Waits until there may be more to read, or `bell` is readable, or `limit` passes; answers the first. It is never
+    /// later than the kernel's timers, while a short read timeout is rounded up to its ticks.
+    pub fn wait(&mut self, bell: impl AsFd, limit: Duration) -> Result<bool> {
+        let Connection { stream, link, .. } = &mut self.connection;
+        let waited = stream.transport_mut().wait(bell.as_fd(), limit);
+        waited.map_err(|error| link.io(READING, error))
     }
 
     /// A handle by which another thread ends the stream.

@@ -108,6 +108,11 @@ impl<S> PacketStream<S> {
         &self.transport
     }
 
+    /// The transport below, to be waited for; nothing may be read from it.
+    pub fn transport_mut(&mut self) -> &mut S {
+        &mut self.transport
+    }
+
     /// Puts `wrap(transport)` in the transport's place, as TLS does in the middle of the handshake.
     ///
     /// Bytes that are already buffered were sent before the switch, in the clear: the caller refuses them

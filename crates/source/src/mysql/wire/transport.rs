@@ -4,11 +4,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustls::{ClientConnection, StreamOwned};
 
@@ -63,6 +66,13 @@ impl Socket {
         }
     }
 
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+
     fn shutdown(&self) {
         // Not connected any more is exactly what was wanted.
         let _ = match self {
@@ -106,6 +116,27 @@ impl Transport {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    /// Waits until there may be something to read, or `bell` is readable, or `limit` passes; answers the first.
+    pub fn wait(&mut self, bell: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+        // What TLS has decrypted already is not seen by a poll of the socket.
+        if let Self::Tls(stream) = self {
+            let state = stream.conn.process_new_packets().map_err(io::Error::other)?;
+            if state.plaintext_bytes_to_read() > 0 {
+                return Ok(true);
+            }
+        }
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        let mut watched = [
+            PollFd::from_borrowed_fd(self.socket().as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(bell, PollFlags::IN),
+        ];
+        match poll(&mut watched, Some(&limit)) {
+            Ok(_) => Ok(!watched[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
