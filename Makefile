@@ -29,13 +29,14 @@ check: ## formatting, lints, and the licences, sources and advisories of the dep
 	@scripts/check-advisories
 
 bench: ## the benchmarks, as ratios to a limit measured in the same run (see bench/)
-	@scripts/setup test
+	@scripts/setup bench
 	cargo build --release -p headwater
 	cargo run --release -p headwater-bench
 
-crash: ## the long crash test (KILLS=1000)
+crash: ## the long crash tests: KILLS=1000, a killed snapshot of 2,000,000 rows, power failures
 	@scripts/setup test
-	HEADWATER_CRASH_KILLS=$(KILLS) cargo test --release -p headwater $(FEATURES) --test it -- crash --nocapture --test-threads=1
+	HEADWATER_CRASH_KILLS=$(KILLS) HEADWATER_SNAPSHOT_ROWS=2000000 HEADWATER_LAGGARD_ROWS=1000000 \
+	  cargo test --release -p headwater $(FEATURES) --test it -- crash:: laggards:: power:: --nocapture --test-threads=1
 
 fuzz: ## every fuzz target for FUZZ_SECONDS=600 (needs a nightly toolchain)
 	@scripts/setup fuzz

@@ -6,6 +6,8 @@
 use crate::failures::{is, item, journal_is_good, says, two_flavors, write_more};
 use crate::world::{LIMIT, World, config};
 use headwater_testkit::{Flavor, Headwater, wait_until};
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 const WRONG: &str = "wr0ng-s3cr3t";
 
@@ -121,5 +123,94 @@ fn a_missing_privilege_is_named_with_the_statement_that_mends_it() {
             world.assert_equal();
             journal_is_good(&world.headwater);
         }
+    }
+}
+
+/// A shop whose user has no privilege but those to follow the log. `tables` are captured.
+fn without_select(flavor: Flavor, server: &[&str], tables: &str) -> World {
+    let world = World::start(flavor, server, "");
+    write_more(&world);
+    let text = config(&world.database(), &world.redis, "").replacen("cdc:cdc@", "few:right@", 1);
+    world.headwater.configure(&text.replacen("\"shop.*\"", tables, 1)).unwrap();
+    let client = if flavor.is_mariadb() { "binlog monitor" } else { "replication client" };
+    world.database().exec(&format!(
+        "create user few@'%' identified by 'right'; grant replication slave, {client} on *.* to few@'%'"
+    ));
+    world
+}
+
+/// `check` refuses, and prints exactly these statements of those that grant SELECT.
+fn check_wants(world: &World, grants: &[&str]) {
+    let check = world.headwater.run(&["check"]).unwrap();
+    let wanted: Vec<&str> =
+        check.stdout.split("GRANT SELECT ON ").skip(1).filter_map(|rest| rest.split(" TO ").next()).collect();
+    assert_eq!(wanted, grants, "{check:?}");
+    assert_eq!(check.status == Some(1), !grants.is_empty(), "{check:?}");
+}
+
+#[test]
+fn tables_that_may_not_be_read_are_named() {
+    for flavor in two_flavors() {
+        // Neither an empty database nor a table that does not exist yet is an obstacle, once they may be read.
+        let mut world = without_select(flavor, &[], "\"shop.*\", \"void.*\", \"void.later\"");
+        let grant = |world: &World, on: &str| world.database().exec(&format!("grant select on {on} to few@'%'"));
+        check_wants(&world, &["`shop`.*", "`void`.*", "`void`.`later`"]);
+        world.headwater.launch().unwrap();
+        says(
+            &world.headwater,
+            "shop",
+            "waiting",
+            &["source shop: the user may not read shop.*", "GRANT SELECT ON `shop`.*"],
+        );
+        // Some of the tables are not all of them.
+        world.database().exec("create database void");
+        grant(&world, "shop.item");
+        grant(&world, "void.*");
+        check_wants(&world, &["`shop`.*"]);
+        says(&world.headwater, "shop", "waiting", &["source shop: the user may not read shop.*. "]);
+        grant(&world, "shop.*");
+        is(&world.headwater, "shop", "streaming");
+        check_wants(&world, &[]);
+        write_more(&world);
+        world.assert_equal();
+        journal_is_good(&world.headwater);
+    }
+}
+
+#[test]
+fn a_hidden_table_is_named_when_the_log_speaks_of_it_and_read_once_it_may_be() {
+    let Some(flavor) = two_flavors().find(|flavor| !flavor.is_mariadb()) else { return };
+    for metadata in ["FULL", "MINIMAL"] {
+        let option = format!("--binlog-row-metadata={metadata}");
+        let mut world = without_select(flavor, &["--partial-revokes=ON", &option], "\"shop.*\", \"hid*.*\"");
+        world.database().exec(
+            "create database hidden; create table hidden.t (id int primary key); insert into hidden.t values (1), (2);
+             grant select on *.* to few@'%'; revoke select on hidden.* from few@'%'",
+        );
+        world.headwater.launch().unwrap();
+        is(&world.headwater, "shop", "streaming");
+        world.database().exec("insert into hidden.t values (3); delete from hidden.t where id = 1");
+        says(
+            &world.headwater,
+            "shop",
+            "waiting",
+            &["may not read hidden.t", "GRANT SELECT ON `hidden`.`t` TO 'few'@'%'"],
+        );
+        world.database().exec("grant select on hidden.* to few@'%'");
+        is(&world.headwater, "shop", "streaming");
+        write_more(&world);
+        world.assert_equal();
+        let records = world.headwater.run_ok(&["topics", "dump", "shop.hidden.t"]).unwrap();
+        let mut rows = BTreeSet::new();
+        for line in records.lines() {
+            let record: Value = serde_json::from_str(line).unwrap();
+            let id = record["key"]["id"].to_string();
+            match record["value"]["after"].is_null() {
+                true => drop(rows.remove(&id)),
+                false => assert!(rows.insert(id), "{metadata}: a row is created twice: {records}"),
+            }
+        }
+        assert_eq!(rows, ["2", "3"].map(str::to_owned).into(), "{metadata}: {records}");
+        journal_is_good(&world.headwater);
     }
 }

@@ -29,10 +29,14 @@ enum Way {
     Retention,
     /// A target that has lost everything, after the journal's beginning went.
     Fill,
+    /// Rows that the target refused, applied again.
+    Replay,
+    /// A target that is emptied.
+    Rebuild,
 }
 
 /// Every fail point of the product, the way to it, and the passes before the crash at most.
-const POINTS: [(&str, Way, u32); 22] = [
+const POINTS: [(&str, Way, u32); 24] = [
     ("engine::before_append", Way::Stream, 60),
     ("engine::before_write", Way::Stream, 40),
     ("journal::before_write", Way::Stream, 60),
@@ -55,6 +59,8 @@ const POINTS: [(&str, Way, u32); 22] = [
     ("journal::identity", Way::Start, 1),
     ("journal::retention", Way::Retention, 1),
     ("engine::before_fill_write", Way::Fill, 1),
+    ("engine::after_replay", Way::Replay, 1),
+    ("redis::sweep", Way::Rebuild, 4),
 ];
 
 /// How long there is between two writes.
@@ -123,6 +129,9 @@ fn crash_at(world: &mut World, point: &str, way: Way, passes: u32) {
         })
         .unwrap();
     }
+    if way == Way::Replay {
+        refused_row(world);
+    }
     world.headwater.terminate(STOP_LIMIT).unwrap();
     if way == Way::Fill {
         world.redis.call(&["FLUSHALL"]);
@@ -141,6 +150,9 @@ fn crash_at(world: &mut World, point: &str, way: Way, passes: u32) {
         assert!(started.elapsed() < ROUND, "{point} was not reached\n{}", world.log_tail());
         match way {
             Way::Side | Way::Retention => large_and_prepared(world, round),
+            // It may not answer yet, or not any more.
+            Way::Replay => drop(world.headwater.run(&["dead-letters", "replay", "cache"])),
+            Way::Rebuild => drop(world.headwater.run(&["rebuild", "cache"])),
             _ => write_more(world),
         }
         round += 1;
@@ -159,6 +171,14 @@ fn journal_is_good_after_crash(world: &World, way: Way) {
     if way != Way::Start && world.headwater.data_dir().join("journal/shop/journal").exists() {
         journal_is_good(&world.headwater);
     }
+}
+
+/// A row that the target refuses until it is replayed: somebody else holds the key of its counter.
+fn refused_row(world: &World) {
+    world.redis.call(&["SET", "total:77", "no number"]);
+    world.database().exec("insert into shop.item values (900000, 'late', 77, 4.25, null, '2024-05-05 05:05:05.5')");
+    wait_until(ROUND, "a row to be refused", || item(&world.headwater, "cache")["dead_letters"] == 1).unwrap();
+    world.redis.call(&["DEL", "total:77"]);
 }
 
 /// A transaction of some hundred kilobytes, and an XA transaction that is committed, another that is rolled back.

@@ -5,6 +5,7 @@
 mod architecture; // which crate may know which, and how the code is laid out
 mod crash; // kills at random points, under load
 mod ddl; // tables that change their shape, with rows on both sides
+mod failover; // another server takes the place of the one that died
 mod failures; // what the tests of failures share
 mod failures_access; // wrong passwords, missing privileges
 mod failures_config; // broken configurations
@@ -14,16 +15,21 @@ mod failures_log; // logs that do not lead on
 mod failures_peers; // servers that hang, refuse or cut
 #[cfg(feature = "failpoints")]
 mod failures_points; // a crash at every edge
+#[cfg(feature = "failpoints")]
+mod failures_snapshot; // tables that change in awkward ways while they are first read
 mod hostile; // ten thousand damaged event streams
+mod laggards; // followers that are away, up to the limit and beyond
 mod log_formats; // every form in which servers write their logs
 mod log_formats_stops; // what cannot be followed, by name, and how it goes on
 mod mysql_catalog; // scripts of DDL, followed and asked for
 mod pipeline; // the shortest whole path
+#[cfg(feature = "failpoints")]
+mod power; // everything after the last fsync is gone
 mod records; // a captured database and its topics, for the modules that compare changes
 mod redis_sink; // the Redis sink alone, against real servers
 mod snapshot; // races, second snapshots, tables without a key
 mod types; // every type, by snapshot, by stream and by SELECT
 mod types_cases; // the types and their values
 mod types_tables; // keys of every type, history, every character set
-mod world;
-mod xa; // prepared transactions and their outcome // a database, a cache, Headwater, and what the cache must hold
+mod world; // a database, a cache, Headwater, and what the cache must hold
+mod xa; // prepared transactions and their outcome

@@ -17,6 +17,8 @@ use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod once; // clears and replays that are cut short
+
 const JOURNAL: JournalId = JournalId([9; 16]);
 const BATCH_MAX: usize = 60;
 /// Attempts at one step before a test gives up.
@@ -85,6 +87,11 @@ fn write(sink: &mut dyn Sink, first: u64, steps: &[Step]) -> Result<Written, Err
 }
 
 fn write_as(sink: &mut dyn Sink, schema: &Arc<Schema>, first: u64, steps: &[Step]) -> Result<Written, Error> {
+    let progress = progress(first + steps.len() as u64);
+    with_events(schema, first, steps, |events| sink.write(&Batch { events, progress }))
+}
+
+fn with_events<T>(schema: &Arc<Schema>, first: u64, steps: &[Step], hand_over: impl FnOnce(&[Event<'_>]) -> T) -> T {
     let header = TransactionHeader { commit_us: 0, receive_us: 0, origin: Origin::Headwater };
     let rows: Vec<_> = steps
         .iter()
@@ -112,7 +119,7 @@ fn write_as(sink: &mut dyn Sink, schema: &Arc<Schema>, first: u64, steps: &[Step
             Event { sequence, change, schema, header: &header }
         })
         .collect();
-    sink.write(&Batch { events: &events, progress: progress(first + steps.len() as u64) })
+    hand_over(&events)
 }
 
 fn progress(sequence: u64) -> Progress {

@@ -5,7 +5,7 @@
 use headwater_testkit::{Database, Flavor, Headwater, Redis, Reply, Session, wait_until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,15 +73,48 @@ impl World {
         assert!(phantom.is_empty(), "the cache holds what the database does not: {phantom:?}\n{}", self.log_tail());
     }
 
+    /// Every row of the ledger was inserted by one transaction: each must be in the journal once, in the log's order, which
+    /// is that of the GTIDs of one server.
+    pub fn assert_each_transaction_once(&self) {
+        let dump = self.headwater.run_ok(&["topics", "dump", "shop.shop.ledger"]).unwrap();
+        let (mut seen, mut last) = (BTreeSet::new(), BTreeMap::new());
+        for line in dump.lines() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let value = &record["value"];
+            let id = value["after"]["id"].as_u64().unwrap();
+            assert!(seen.insert(id), "transaction {id} is in the journal twice");
+            if value["op"] == "r" {
+                continue;
+            }
+            let gtid = value["source"]["gtid"].as_str().unwrap();
+            let (server, number) = gtid.rsplit_once([':', '-']).unwrap();
+            let number: u64 = number.parse().unwrap();
+            let before = last.insert(server.to_owned(), number);
+            assert!(before < Some(number), "{gtid} after number {before:?}");
+        }
+        let count = self.database().value("select count(*) from shop.ledger");
+        assert_eq!(seen.len().to_string(), count, "transactions in the journal");
+    }
+
     /// The database, for statements.
     pub fn database(&self) -> MutexGuard<'_, Database> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The source's status, as JSON.
+    /// The status of everything, as JSON; null while Headwater is down.
     pub fn status(&self) -> serde_json::Value {
         let (_, body) = self.headwater.get("/status").unwrap_or_default();
         serde_json::from_str(&body).unwrap_or_default()
+    }
+
+    /// The source's part of it.
+    pub fn source(&self) -> serde_json::Value {
+        self.status()["sources"][0].clone()
+    }
+
+    /// The sequence of the next change that will be written; 0 while Headwater is down.
+    pub fn sequence(&self) -> u64 {
+        self.source()["sequence"].as_u64().unwrap_or(0)
     }
 
     /// The end of Headwater's log.
@@ -107,9 +140,8 @@ impl World {
 
     /// Waits until the journal has grown by `changes`.
     pub fn wait_for_changes(&self, changes: u64) {
-        let sequence = |world: &World| world.status()["sources"][0]["sequence"].as_u64().unwrap_or(0);
-        let target = sequence(self) + changes;
-        wait_until(LIMIT, "the journal to grow", || sequence(self) >= target).unwrap();
+        let target = self.sequence() + changes;
+        wait_until(LIMIT, "the journal to grow", || self.sequence() >= target).unwrap();
     }
 }
 
@@ -123,11 +155,15 @@ fn side_bytes(folder: &Path) -> u64 {
 pub fn config(database: &Database, redis: &Redis, source: &str) -> String {
     let kind = database.flavor().scheme();
     format!(
-        "sources:\n  shop:\n    {kind}: {{ url: \"{}\", tables: [\"shop.*\"]{source} }}\n\
-         sinks:\n  cache:\n    redis: {{ url: \"{}\" }}{FOLLOW}",
+        "sources:\n  shop:\n    {kind}: {{ url: \"{}\", tables: [\"shop.*\"]{source} }}\nsinks:\n{}",
         database.url(),
-        redis.url(),
+        sink("cache", redis),
     )
+}
+
+/// A sink that follows the shop; may be put after [`config`].
+pub fn sink(name: &str, redis: &Redis) -> String {
+    format!("  {name}:\n    redis: {{ url: \"{}\" }}{FOLLOW}", redis.url())
 }
 
 /// What a cache of the database must hold, in the form of [`contents`].
@@ -209,12 +245,26 @@ pub struct Load {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// The ids of one worker's items begin so far from the next one's.
+const WORKER_IDS: u64 = 1_000;
+/// Items of one worker.
+const IDS: u64 = 300;
+
 /// Opens sessions; a database that is being restarted gives none.
 type Open = Arc<dyn Fn() -> Option<Session> + Send + Sync>;
 
 impl Load {
     /// Starts `workers` writers. With `ddl`, one of them also alters the tables.
     pub fn start(database: &Arc<Mutex<Database>>, seed: u64, workers: u64, ddl: bool) -> Load {
+        Self::spread(database, seed, workers, ddl, 1)
+    }
+
+    /// Starts `workers` writers whose items are spread over the ids up to `rows`.
+    pub fn over(database: &Arc<Mutex<Database>>, seed: u64, workers: u64, rows: u64) -> Load {
+        Self::spread(database, seed, workers, false, (rows / (workers * WORKER_IDS)).max(1))
+    }
+
+    fn spread(database: &Arc<Mutex<Database>>, seed: u64, workers: u64, ddl: bool, spread: u64) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let committed = Arc::new(AtomicU64::new(0));
         let shared = database.clone();
@@ -223,8 +273,8 @@ impl Load {
             .map(|worker| {
                 let (stop, committed, open) = (stop.clone(), committed.clone(), open.clone());
                 std::thread::spawn(move || {
-                    let mut writer =
-                        Writer { worker, random: StdRng::seed_from_u64(seed + worker), ddl: ddl && worker == 0 };
+                    let random = StdRng::seed_from_u64(seed + worker);
+                    let mut writer = Writer { worker, random, ddl: ddl && worker == 0, spread };
                     let mut session = None;
                     while !stop.load(Ordering::Acquire) {
                         let Some(open_session) = session.as_mut() else {
@@ -262,6 +312,8 @@ struct Writer {
     worker: u64,
     random: StdRng,
     ddl: bool,
+    /// Between two ids.
+    spread: u64,
 }
 
 impl Writer {
@@ -281,7 +333,7 @@ impl Writer {
 
     /// Ids of this worker's own items, so that writers do not wait for one another.
     fn id(&mut self) -> u64 {
-        self.worker * 1_000 + self.random.random_range(0..300)
+        (self.worker * WORKER_IDS + self.random.random_range(0..IDS)) * self.spread
     }
 
     fn statement(&mut self) -> String {

@@ -162,7 +162,7 @@ fn footer(hand: &Hand) -> Vec<Line> {
         keys.push((BOLD, format!("  {key} ")));
         keys.push((PLAIN, what.to_owned()));
     }
-    keys.push((BOLD, "    q ".to_owned()));
+    keys.push((BOLD, "  q ".to_owned()));
     keys.push((PLAIN, "stop and compare".to_owned()));
     let mut survived = vec![(PLAIN, format!("  kills survived:  {survived}"))];
     if let Some(target) = hand.busy() {
