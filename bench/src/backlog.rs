@@ -80,9 +80,8 @@ fn measure_server(bench: &mut Bench, flavor: Flavor, peer: Option<&Path>) -> Res
         }
     }
     let tool = if flavor.is_mariadb() { "mariadb-binlog, raw" } else { "mysqlbinlog, raw" };
-    let aim = if flavor.is_mariadb() { Wanted::Told } else { Wanted::RatioAtLeast(0.5) };
-    let against_raw = figure("rows/s", ours.rows_per_s(rows)).against(tool, raw.rows_per_s(rows));
-    bench.report.add(Figure { wanted: aim, ..against_raw });
+    // An aim and no bar: it copies bytes and looks at nothing.
+    bench.report.add(figure("rows/s", ours.rows_per_s(rows)).against(tool, raw.rows_per_s(rows)));
     bench.report.add(figure("rows per CPU s", ours.rows_per_cpu_s(rows)).against(tool, raw.rows_per_cpu_s(rows)));
     bench.memory(NAME, &format!("{flavor}, {rows} rows"), peaks);
     Ok(())
