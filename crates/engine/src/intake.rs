@@ -230,7 +230,18 @@ impl Intake for JournalIntake {
         self.writer.next_sequence()
     }
 
-    fn changes_since(&self, sequence: u64, visit: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>) -> Result<()> {
+    fn changes_since(
+        &mut self,
+        sequence: u64,
+        visit: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>,
+    ) -> Result<()> {
+        // What was derived, and all that came after it, can be read only once it is durable.
+        loop {
+            let synced = self.writer.sync();
+            if self.with_room(synced)?.is_some() {
+                break;
+            }
+        }
         let mut reader = self.journal.reader(From::Sequence(sequence)).map_err(journal_error)?;
         let mut named = Named::default();
         reader.heads().range(SCHEMA_PREFIX.as_bytes()).try_for_each(|(key, value)| named.add(key, value))?;

@@ -422,7 +422,7 @@ pub fn decode_frame<'a>(bytes: &'a [u8], salt: u32, scratch: &'a mut Vec<u8>) ->
     let updates = Updates::checked(heads).ok_or(FrameError::Bad("the frame's heads do not decode"))?;
     let body = decompress(header.codec, stored, header.body_raw as usize, scratch)
         .ok_or(FrameError::Bad("the frame's bodies do not decompress"))?;
-    check_directory(&header, directory, body.len())?;
+    check_directory(&header, table, directory, body.len())?;
     let FrameHeader { first_sequence, changes, time_us, epoch, derived, .. } = header;
     Ok(Frame {
         first_sequence,
@@ -441,8 +441,17 @@ pub fn decode_frame<'a>(bytes: &'a [u8], salt: u32, scratch: &'a mut Vec<u8>) ->
 }
 
 /// Everything that [`Transactions`] later takes for granted.
-fn check_directory(header: &FrameHeader, directory: &[u8], body_len: usize) -> Result<(), FrameError> {
+fn check_directory(header: &FrameHeader, table: &[u8], directory: &[u8], body_len: usize) -> Result<(), FrameError> {
     const BAD: FrameError = FrameError::Bad("the frame's directory does not add up");
+    let ranges: Vec<_> = table.chunks_exact(TABLE_ROW_BYTES).map(OffsetRange::decode).collect();
+    if ranges.iter().any(|range| range.first.checked_add(range.count.into()).is_none()) {
+        return Err(BAD);
+    }
+    // Each takes offsets within those that the frame takes of its partition.
+    let is_within = |row: &[u8]| {
+        let end = u64::from(u32_at(row, 4)) + u64::from(u32_at(row, 8));
+        ranges.get(u32_at(row, 0) as usize).is_some_and(|range| end <= range.count.into())
+    };
     let (mut rest, mut bodies, mut changes, mut transactions) = (directory, 0u64, 0u64, 0u32);
     while !rest.is_empty() {
         if rest.len() < DIRECTORY_HEAD_BYTES {
@@ -453,7 +462,7 @@ fn check_directory(header: &FrameHeader, directory: &[u8], body_len: usize) -> R
         let rows_len = u64::from(u32_at(rest, 8)) * DIRECTORY_ROW_BYTES as u64;
         let rows = rest.get(DIRECTORY_HEAD_BYTES..).filter(|rows| rows.len() as u64 >= rows_len).ok_or(BAD)?;
         let (rows, next) = rows.split_at(rows_len as usize);
-        if rows.chunks_exact(DIRECTORY_ROW_BYTES).any(|row| u32_at(row, 0) >= header.table_rows) {
+        if !rows.chunks_exact(DIRECTORY_ROW_BYTES).all(is_within) {
             return Err(BAD);
         }
         transactions += 1;

@@ -1,9 +1,10 @@
 //! Frames: encode, decode, equal; every cut and every flipped bit is noticed; no bytes make decoding panic.
 
 use super::*;
-use crate::options::{Compression, Options};
+use crate::heads::put_topic;
+use crate::options::{Compression, Options, PARTITIONS_MAX};
 use crate::pending::{Entry, Pending, Stamp};
-use crate::topics::{Numbers, Offsets};
+use crate::topics::{Numbers, Offsets, register};
 use proptest::prelude::*;
 
 const SALT: u32 = 0x5eed;
@@ -142,6 +143,33 @@ fn every_cut_of_a_frame_is_noticed() {
         assert!(decode_frame(&bytes[..length], SALT, &mut Vec::new()).is_err(), "cut to {length} bytes");
     }
     assert!(decode_frame(&bytes, SALT + 1, &mut Vec::new()).is_err(), "a frame at another place");
+}
+
+#[test]
+fn offsets_that_do_not_add_up_are_refused() {
+    let sample = Sample { changes: 3, position: vec![1], body: vec![7], offsets: vec![(1, 1, 3)], heads: vec![] };
+    let bytes = encode(&[sample.clone(), sample], Compression::None);
+    let table = FRAME_HEADER_BYTES + 1;
+    for (at, number) in [(table + 8, &u64::MAX.to_le_bytes()[..]), (table + 16, &5u32.to_le_bytes())] {
+        let mut bytes = bytes.clone();
+        bytes[at..at + number.len()].copy_from_slice(number);
+        reseal_frame(&mut bytes, SALT);
+        assert!(decode_frame(&bytes, SALT, &mut Vec::new()).is_err(), "at {at}");
+    }
+}
+
+#[test]
+fn a_topic_cannot_claim_more_partitions_than_there_may_be() {
+    for (partitions, is_read) in [(0, false), (1, true), (PARTITIONS_MAX, true), (PARTITIONS_MAX + 1, false)] {
+        let mut section = Vec::new();
+        put_topic(&mut section, &Topic { id: TopicId(0), name: "t".into(), partitions });
+        assert_eq!(Updates::checked(&section).is_some(), is_read, "{partitions} partitions");
+    }
+    let many: Vec<Topic> =
+        (0..16).map(|id| Topic { id: TopicId(id), name: format!("topic {id}"), partitions: PARTITIONS_MAX }).collect();
+    assert!(register(&many[..15], "one more", PARTITIONS_MAX).is_ok());
+    assert!(register(&many, "one more", 1).is_err());
+    assert!(register(&many, "topic 3", PARTITIONS_MAX).is_ok(), "it is there already");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! On disk an update is: space u8 (0 head, 1 topic), key length u32, value length u32 (all ones: removed), key, value.
 
 use crate::cursor::{Cursor, put_u32};
+use crate::options::PARTITIONS_MAX;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -165,6 +166,9 @@ fn take_update<'a>(cursor: &mut Cursor<'a>) -> Option<Update<'a>> {
             let mut value = Cursor(value);
             let id = TopicId(u32::from_le_bytes(key.try_into().ok()?));
             let partitions = value.u32()?;
+            if !(1..=PARTITIONS_MAX).contains(&partitions) {
+                return None;
+            }
             let name = std::str::from_utf8(value.0).ok()?.to_owned();
             Some(Update::Topic(Topic { id, name, partitions }))
         }

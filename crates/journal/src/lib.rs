@@ -68,8 +68,8 @@ pub use identity::{Epoch, JournalId, Standing};
 pub use inspect::{Info, SegmentInfo, Verified, info, verify};
 pub use journal::{Journal, Lag};
 pub use options::{
-    Compression, ENTRY_BYTES_MAX, HEAD_BYTES_MAX, Options, PARTITIONS_MAX, POSITION_BYTES_MAX, Retention,
-    SEGMENT_BYTES_MAX, SIDE_ID_BYTES_MAX,
+    Compression, ENTRY_BYTES_MAX, HEAD_BYTES_MAX, Options, PARTITIONS_ALL_MAX, PARTITIONS_MAX, POSITION_BYTES_MAX,
+    Retention, SEGMENT_BYTES_MAX, SIDE_ID_BYTES_MAX,
 };
 pub use pending::Entry;
 pub use reader::{From, Item, Reader, read_folder};

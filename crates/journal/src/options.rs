@@ -15,6 +15,8 @@ pub const HEAD_BYTES_MAX: usize = 64 << 20;
 pub const POSITION_BYTES_MAX: usize = 1 << 20;
 /// Partitions of one topic.
 pub const PARTITIONS_MAX: u32 = 65_536;
+/// Partitions of all topics together.
+pub const PARTITIONS_ALL_MAX: u64 = 1 << 20;
 /// Bytes of a side segment's name.
 pub const SIDE_ID_BYTES_MAX: usize = 1024;
 /// Largest `segment_bytes`; places inside a segment are 32 bits wide.

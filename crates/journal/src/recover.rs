@@ -12,14 +12,14 @@ use crate::journal::Journal;
 use crate::layout::{
     IDENTITY, Listing, Lock, NEXT, SegmentHeader, dropped_side_name, index_name, segment_name, side_name,
 };
-use crate::options::Options;
+use crate::options::{Options, PARTITIONS_ALL_MAX};
 use crate::pending::Pending;
 use crate::place::{Place, Salter};
 use crate::roll::{Active, Start, begin_segment, size_of};
 use crate::segment::{FIRST_FRAME, OPEN, Scan, Segment, load_index, scan};
 use crate::shared::{Mark, Shared, SyncFile};
 use crate::side::{SideFile, SideInfo};
-use crate::topics::Numbers;
+use crate::topics::{Numbers, partitions_of};
 use crate::window::read_at_most;
 use crate::writer::Writer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,6 +83,9 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened> {
     let mut identity = load_identity(dir, &options)?;
     let found = survey(&disk, dir, identity.id)?;
     let sides = survey_sides(&disk, dir, &identity, &found)?;
+    if partitions_of(found.heads.topics()) > PARTITIONS_ALL_MAX {
+        return Err(Error::damaged(dir, 0, "its topics claim more partitions than a journal can have"));
+    }
     identity.begin_epoch(&disk, found.next_sequence)?;
 
     let mark = Mark { place: found.end, sequence: found.next_sequence, bytes: 0, position: found.position.clone() };

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::frame::OffsetRange;
 use crate::heads::{Topic, TopicId};
-use crate::options::PARTITIONS_MAX;
+use crate::options::{PARTITIONS_ALL_MAX, PARTITIONS_MAX};
 
 /// How many offsets an entry takes in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,10 +135,21 @@ impl Numbers {
     }
 }
 
+/// Partitions of `topics` together.
+pub(crate) fn partitions_of<'a>(topics: impl IntoIterator<Item = &'a Topic>) -> u64 {
+    topics.into_iter().map(|topic| u64::from(topic.partitions)).sum()
+}
+
 /// Checks a registration against what is there: `Ok(None)` when nothing changes.
 pub(crate) fn register(topics: &[Topic], name: &str, partitions: u32) -> Result<(TopicId, Option<Topic>)> {
     if partitions == 0 || partitions > PARTITIONS_MAX {
         return Err(Error::Invalid(format!("topic {name:?} cannot have {partitions} partitions")));
+    }
+    let others = topics.iter().filter(|topic| topic.name != name);
+    if partitions_of(others) + u64::from(partitions) > PARTITIONS_ALL_MAX {
+        return Err(Error::Invalid(format!(
+            "no room for the {partitions} partitions of topic {name:?}: a journal has at most {PARTITIONS_ALL_MAX}"
+        )));
     }
     match topics.iter().find(|topic| topic.name == name) {
         Some(topic) if topic.partitions == partitions => Ok((topic.id, None)),

@@ -134,9 +134,10 @@ pub trait Intake {
     /// The sequence that the next change gets.
     fn next_sequence(&self) -> u64;
 
-    /// Hands every change from `sequence` on to `visit`, also those not durable yet, each with the schema that it was
+    /// Makes everything durable, then hands every change from `sequence` on to `visit`, each with the schema that it was
     /// written with. For a source that starts again in the middle of a snapshot and must know which rows the journal holds.
-    fn changes_since(&self, sequence: u64, visit: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>) -> Result<()>;
+    fn changes_since(&mut self, sequence: u64, visit: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>)
+    -> Result<()>;
 
     /// The rows of `table` (`database.table`), as of all that was appended so far; flushes, and waits until that is
     /// durable. Marks made under the same `generation` of the table's snapshot are still there after a restart, those

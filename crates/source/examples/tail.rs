@@ -195,7 +195,7 @@ impl Intake for Printer {
         self.changes
     }
 
-    fn changes_since(&self, _: u64, _: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>) -> Result<()> {
+    fn changes_since(&mut self, _: u64, _: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>) -> Result<()> {
         Ok(())
     }
 

@@ -127,7 +127,7 @@ impl Intake for Kept {
     fn next_sequence(&self) -> u64 {
         0
     }
-    fn changes_since(&self, _: u64, _: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>) -> Result<()> {
+    fn changes_since(&mut self, _: u64, _: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>) -> Result<()> {
         Ok(())
     }
     fn rows(&mut self, table: &str, _: u64) -> Result<Box<dyn HeldRows>> {

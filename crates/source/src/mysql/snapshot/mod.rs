@@ -328,7 +328,7 @@ impl Snapshot {
     }
 
     /// After a restart: which rows of unfinished tables the journal holds.
-    fn know_what_is_written(&mut self, intake: &dyn Intake) -> Result<()> {
+    fn know_what_is_written(&mut self, intake: &mut dyn Intake) -> Result<()> {
         for table in self.tables.iter().filter(|table| !table.state.finished) {
             let Some(underway) = self.stream.underway.get_mut(&table.schema.id) else { continue };
             for range in table.state.written() {
@@ -340,7 +340,7 @@ impl Snapshot {
         begins.into_iter().try_for_each(|since| self.know_what_is_written_since(since, intake))
     }
 
-    fn know_what_is_written_since(&mut self, since: u64, intake: &dyn Intake) -> Result<()> {
+    fn know_what_is_written_since(&mut self, since: u64, intake: &mut dyn Intake) -> Result<()> {
         let begun = self.tables.iter().filter(|table| table.state.began_at == since);
         let tables: HashMap<String, &Arc<Schema>> =
             begun.map(|table| (table.schema.full_name(), &table.schema)).collect();
