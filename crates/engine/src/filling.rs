@@ -43,7 +43,7 @@ impl Session<'_> {
         // From here on the journal is needed; the rows are of this moment or a later one.
         shared.set_needs(self.follows.journal.visible_sequence());
         shared.set_state("filling");
-        let mut filling = Filling::new(self.follows.rows.view(&shared.stop)?, &*self.follows.spec.tables)?;
+        let mut filling = Filling::new(self.follows.rows.view(&[], &shared.stop)?, &*self.follows.spec.tables)?;
         shared.status().filled_rows = Some((0, filling.total));
         tracing::info!(sink = %shared.name, rows = filling.total, sequence = filling.view.sequence(), "filling the target");
         let mut told = Instant::now();

@@ -105,6 +105,16 @@ impl JournalIntake {
         }
     }
 
+    /// Waits until all that was appended is durable, and so can be read.
+    fn make_durable(&mut self) -> Result<()> {
+        loop {
+            let synced = self.writer.sync();
+            if self.with_room(synced)?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
     fn wait_for_room(&mut self, mut error: headwater_journal::Error) -> Result<()> {
         loop {
             tracing::error!(source = %self.shared.name, %error, "no room for the journal; waiting");
@@ -236,12 +246,7 @@ impl Intake for JournalIntake {
         visit: &mut dyn FnMut(&Change<'_>, &Schema) -> Result<()>,
     ) -> Result<()> {
         // What was derived, and all that came after it, can be read only once it is durable.
-        loop {
-            let synced = self.writer.sync();
-            if self.with_room(synced)?.is_some() {
-                break;
-            }
-        }
+        self.make_durable()?;
         let mut reader = self.journal.reader(From::Sequence(sequence)).map_err(journal_error)?;
         let mut named = Named::default();
         reader.heads().range(SCHEMA_PREFIX.as_bytes()).try_for_each(|(key, value)| named.add(key, value))?;
@@ -264,8 +269,11 @@ impl Intake for JournalIntake {
     }
 
     fn rows(&mut self, table: &str, generation: u64) -> Result<Box<dyn HeldRows>> {
-        self.flush()?;
-        let view = self.rows.view(&self.shared.stop)?;
+        self.make_durable()?;
+        // Also the shapes that no change has yet: the next row that is asked for may have one.
+        let heads = self.writer.heads().range(SCHEMA_PREFIX.as_bytes());
+        let schemas = heads.map(|(key, value)| schema_of(key, value)).collect::<Result<Vec<Schema>>>()?;
+        let view = self.rows.view(&schemas, &self.shared.stop)?;
         Ok(Box::new(Held::new(view, table, generation)?))
     }
 

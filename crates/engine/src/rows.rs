@@ -9,7 +9,7 @@ use crate::projection::SCHEMA_PREFIX;
 use crate::stop::Stop;
 use headwater_journal::{Frame, From, Head, Item, Journal, Reader};
 use headwater_model::change::Changes;
-use headwater_model::{Error, JournalId, Result, TransactionView};
+use headwater_model::{Error, JournalId, Result, Schema, TransactionView};
 use headwater_store::{RowStore, StoreOptions, View};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,8 +84,9 @@ impl Rows {
         Ok(())
     }
 
-    /// The rows as of everything that is in the journal now, or a little later.
-    pub fn view(&self, stop: &Stop) -> Result<View> {
+    /// The rows as of everything that can be read in the journal now, or a little later. `schemas` are known to the view
+    /// too, where the store has come past the changes before them and not yet to them.
+    pub fn view(&self, schemas: &[Schema], stop: &Stop) -> Result<View> {
         let end = self.journal.visible_sequence();
         let stopped = || Error::reconnect(format!("source {}: stopped while its rows were gathered", self.source));
         while !self.journal.wait_durable(end, Instant::now() + STEP).map_err(journal_error)? {
@@ -101,7 +102,9 @@ impl Rows {
         // Another step may have ended in the middle of a transaction; what is durable ends after one.
         let mut open = self.lock();
         self.roll_locked(&mut open, self.journal.durable_sequence(), Duration::MAX)?;
-        Ok(self.opened(&mut open)?.store.view())
+        let store = &mut self.opened(&mut open)?.store;
+        schemas.iter().try_for_each(|schema| store.learn(schema)).map_err(|error| self.refused(error))?;
+        Ok(store.view())
     }
 
     /// Closes the store when nobody has used it for a while.
