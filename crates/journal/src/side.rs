@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::frame::{Codec, Frame, OffsetRange, SideReference, TABLE_ROW_BYTES, decompress};
 use crate::heads::{Head, TopicId, Updates, put_head};
 use crate::identity::JournalId;
-use crate::layout::side_name;
+use crate::layout::{dropped_side_name, side_name};
 use crate::options::{ENTRY_BYTES_MAX, Options, SIDE_ID_BYTES_MAX};
 use crate::pending::compress;
 use crate::place::{Place, Salter};
@@ -387,7 +387,12 @@ pub(crate) struct ChunkReader {
 impl ChunkReader {
     fn open(dir: &Path, journal: JournalId, number: u64) -> Result<Self> {
         let path = dir.join(side_name(number));
-        let file = File::open(&path).map_err(|error| match error.kind() {
+        // Retention renames it before its segment goes, and may have been cut short, or be at it.
+        let opened = File::open(&path).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => File::open(dir.join(dropped_side_name(number))),
+            _ => Err(error),
+        });
+        let file = opened.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::damaged(&path, 0, "a side segment that the journal refers to is missing")
             }

@@ -51,7 +51,13 @@ fn the_fixture_of_every_format_version_opens_and_says_what_it_said() {
             let entry = entry.unwrap();
             fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
         }
+        // As when retention was cut short between a side segment and the segment that refers to it.
+        let side = dir.path().join("000000000000.side");
+        fs::rename(&side, side.with_extension("drop")).unwrap();
+        let said = shop::text(&mut read_folder(dir.path(), From::Earliest).unwrap()).unwrap();
+        assert_eq!(said, expected, "{version} while retention is at it");
         let mut opened = shop::opened(dir.path());
+        assert!(side.exists(), "{version}: it is needed as long as its segment is there");
         assert_eq!(shop::whole(&opened), expected, "{version}");
         assert_eq!(opened.recovered.next_sequence, 190);
         assert_eq!(opened.recovered.prepared.len(), 1);
