@@ -3,9 +3,9 @@
 //! A batch is whole transactions, copied out of the reader's buffer so that many small frames make one batch. Invariant:
 //! `end` is one past the last change that was looked at, wanted or not, so that progress never stands still.
 
-use crate::intake::{damaged, journal_error, schema_of};
+use crate::intake::{damaged, journal_error};
 use crate::options::TableFilter;
-use crate::projection::SCHEMA_PREFIX;
+use crate::schemas;
 use headwater_journal::{Frame, Item, Reader};
 use headwater_model::change::Changes;
 use headwater_model::limits::{BATCH_BYTES_MAX, BATCH_CHANGES_MAX};
@@ -24,11 +24,9 @@ pub struct Schemas {
 impl Schemas {
     /// With the schemas that are valid where `reader` stands.
     pub fn new(filter: TableFilter, reader: &Reader) -> Result<Self> {
-        let mut schemas = Schemas { known: HashMap::new(), filter };
-        for (key, value) in reader.heads().range(SCHEMA_PREFIX.as_bytes()) {
-            schemas.add(key, value)?;
-        }
-        Ok(schemas)
+        let mut known = Schemas { known: HashMap::new(), filter };
+        known.add(schemas::in_heads(reader.heads()))?;
+        Ok(known)
     }
 
     /// Whether the table of this schema is wanted; `None`: the journal has never named it.
@@ -43,20 +41,13 @@ impl Schemas {
         self.known.get(&id).filter(|(_, wanted)| *wanted).map(|(schema, _)| schema)
     }
 
-    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let schema = schema_of(key, value)?;
-        let wanted = (self.filter)(&schema);
-        self.known.insert(schema.id, (Arc::new(schema), wanted));
-        Ok(())
-    }
-
-    fn add_from(&mut self, frame: &Frame<'_>) -> Result<()> {
-        for head in frame.heads() {
-            if let (true, Some(value)) = (head.key.starts_with(SCHEMA_PREFIX.as_bytes()), head.value) {
-                self.add(head.key, value)?;
-            }
-        }
-        Ok(())
+    fn add(&mut self, mut schemas: impl Iterator<Item = Result<Schema>>) -> Result<()> {
+        schemas.try_for_each(|schema| {
+            let schema = schema?;
+            let wanted = (self.filter)(&schema);
+            self.known.insert(schema.id, (Arc::new(schema), wanted));
+            Ok(())
+        })
     }
 }
 
@@ -98,7 +89,7 @@ impl Collected {
                 Some(Item::Frame(frame)) => self.add_frame(&frame, schemas)?,
                 Some(Item::Part(part)) => {
                     // Not only at the first part: a reader may begin at a later one.
-                    schemas.add_from(&part.frame)?;
+                    schemas.add(schemas::in_frame(&part.frame))?;
                     let written_us = part.frame.time_us as i64;
                     self.add(part.first_sequence, part.changes, written_us, part.header, part.body);
                 }
@@ -108,7 +99,7 @@ impl Collected {
     }
 
     fn add_frame(&mut self, frame: &Frame<'_>, schemas: &mut Schemas) -> Result<()> {
-        schemas.add_from(frame)?;
+        schemas.add(schemas::in_frame(frame))?;
         let written_us = frame.time_us as i64;
         for transaction in frame.transactions() {
             // A frame may begin before the sequence that the reader was opened at.

@@ -4,10 +4,11 @@
 //! that a restart finds all of them or none.
 
 use crate::held::Held;
-use crate::projection::{Projection, SCHEMA_PREFIX};
+use crate::projection::Projection;
 use crate::rows::Rows;
+use crate::schemas;
 use crate::source::Shared;
-use headwater_journal::{Entry, Frame, From, Head, Item, Journal, Part, Writer};
+use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
 use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
 use headwater_model::{Error, Result, Schema, TransactionBuilder, TransactionView};
@@ -56,8 +57,7 @@ impl JournalIntake {
     }
 
     fn read_schemas(&self) -> Result<Vec<Schema>> {
-        let heads = self.writer.heads();
-        heads.range(SCHEMA_PREFIX.as_bytes()).map(|(key, value)| schema_of(key, value)).collect()
+        schemas::in_heads(self.writer.heads()).collect()
     }
 
     fn heads(&mut self, transaction: &Committed<'_>) -> Result<Vec<OwnedHead>> {
@@ -65,11 +65,8 @@ impl JournalIntake {
         for schema in transaction.schemas {
             self.projection.add(schema, &mut self.writer).map_err(journal_error)?;
             self.next_schema = self.next_schema.max(schema.id + 1);
-            let key = format!("{SCHEMA_PREFIX}{}", schema.full_name());
-            let value = serde_json::to_vec(schema).map_err(|error| {
-                Error::stop(format!("the schema of {} cannot be written", schema.full_name())).source(error)
-            })?;
-            heads.push((key.into_bytes(), Some(value)));
+            let (key, value) = schemas::head_of(schema)?;
+            heads.push((key, Some(value)));
         }
         for StateUpdate { key, value } in transaction.state {
             heads.push((format!("{STATE_PREFIX}{key}").into_bytes(), value.clone()));
@@ -249,18 +246,18 @@ impl Intake for JournalIntake {
         self.make_durable()?;
         let mut reader = self.journal.reader(From::Sequence(sequence)).map_err(journal_error)?;
         let mut named = Named::default();
-        reader.heads().range(SCHEMA_PREFIX.as_bytes()).try_for_each(|(key, value)| named.add(key, value))?;
+        named.add(schemas::in_heads(reader.heads()))?;
         while let Some(item) = reader.next().map_err(journal_error)? {
             match item {
                 Item::Frame(frame) => {
-                    named.add_from(&frame)?;
+                    named.add(schemas::in_frame(&frame))?;
                     for transaction in frame.transactions() {
                         let view = TransactionView::decode(transaction.body).map_err(damaged)?;
                         each(view.changes(), transaction.first_sequence, sequence, &named, visit)?;
                     }
                 }
                 Item::Part(part) => {
-                    named.add_from(&part.frame)?;
+                    named.add(schemas::in_frame(&part.frame))?;
                     each(Changes::new(part.body), part.first_sequence, sequence, &named, visit)?;
                 }
             }
@@ -271,9 +268,7 @@ impl Intake for JournalIntake {
     fn rows(&mut self, table: &str, generation: u64) -> Result<Box<dyn HeldRows>> {
         self.make_durable()?;
         // Also the shapes that no change has yet: the next row that is asked for may have one.
-        let heads = self.writer.heads().range(SCHEMA_PREFIX.as_bytes());
-        let schemas = heads.map(|(key, value)| schema_of(key, value)).collect::<Result<Vec<Schema>>>()?;
-        let view = self.rows.view(&schemas, &self.shared.stop)?;
+        let view = self.rows.view(&self.read_schemas()?, &self.shared.stop)?;
         Ok(Box::new(Held::new(view, table, generation)?))
     }
 
@@ -299,15 +294,8 @@ impl Intake for JournalIntake {
 struct Named(HashMap<u32, Schema>);
 
 impl Named {
-    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let schema = schema_of(key, value)?;
-        self.0.insert(schema.id, schema);
-        Ok(())
-    }
-
-    fn add_from(&mut self, frame: &Frame<'_>) -> Result<()> {
-        let schemas = frame.heads().filter(|head| head.key.starts_with(SCHEMA_PREFIX.as_bytes()));
-        schemas.filter_map(|head| Some((head.key, head.value?))).try_for_each(|(key, value)| self.add(key, value))
+    fn add(&mut self, mut schemas: impl Iterator<Item = Result<Schema>>) -> Result<()> {
+        schemas.try_for_each(|schema| schema.map(|schema| drop(self.0.insert(schema.id, schema))))
     }
 }
 
@@ -324,15 +312,6 @@ fn each(
         visit(&change, schema)?;
     }
     Ok(())
-}
-
-/// Reads a schema as the journal keeps it.
-pub fn schema_of(key: &[u8], value: &[u8]) -> Result<Schema> {
-    serde_json::from_slice(value).map_err(|error| {
-        Error::stop(format!("the journal's record {} cannot be read", String::from_utf8_lossy(key)))
-            .hint("It was written by a later version, or is damaged: run `headwater journal verify`.")
-            .source(error)
-    })
 }
 
 /// What the engine does about an error of the journal: all of them but a full disk are for a person.

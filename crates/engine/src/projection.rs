@@ -6,9 +6,6 @@ use headwater_journal::{Offsets, TopicId, Writer};
 use headwater_model::{Schema, Tally};
 use std::collections::HashMap;
 
-/// State keys under which the latest schema of each table lies in the journal: `schema/database.table`.
-pub const SCHEMA_PREFIX: &str = "schema/";
-
 /// How a table's topic is named: `source.database.table`, with everything that Kafka refuses replaced.
 pub struct TopicName;
 

@@ -4,10 +4,10 @@
 //! beginning the journal no longer holds, and to find out what a new snapshot no longer names. Invariant: it holds only
 //! what is durable in the journal, and retention deletes only what is durable here. Start at [`Rows::roll`].
 
-use crate::intake::{damaged, journal_error, schema_of};
-use crate::projection::SCHEMA_PREFIX;
+use crate::intake::{damaged, journal_error};
+use crate::schemas;
 use crate::stop::Stop;
-use headwater_journal::{Frame, From, Head, Item, Journal, Reader};
+use headwater_journal::{From, Item, Journal, Reader};
 use headwater_model::change::Changes;
 use headwater_model::{Error, JournalId, Result, Schema, TransactionView};
 use headwater_store::{RowStore, StoreOptions, View};
@@ -219,9 +219,7 @@ impl Open {
         if self.reader.is_none() {
             let mut reader = journal.reader(From::Sequence(from)).map_err(journal_error)?;
             let heads = reader.take_heads();
-            for (key, value) in heads.range(SCHEMA_PREFIX.as_bytes()) {
-                store.learn(&schema_of(key, value)?).map_err(|error| rows.refused(error))?;
-            }
+            learn(store, schemas::in_heads(&heads), rows)?;
             self.reader = Some(reader);
         }
         let Some(reader) = &mut self.reader else { return Ok(()) };
@@ -229,7 +227,7 @@ impl Open {
             match reader.next().map_err(journal_error)? {
                 None => break,
                 Some(Item::Frame(frame)) => {
-                    learn(store, &frame, rows)?;
+                    learn(store, schemas::in_frame(&frame), rows)?;
                     for transaction in frame.transactions() {
                         let changes = TransactionView::decode(transaction.body).map_err(damaged)?.changes();
                         fold(store, changes, transaction.first_sequence, from, rows)?;
@@ -237,7 +235,7 @@ impl Open {
                     }
                 }
                 Some(Item::Part(part)) => {
-                    learn(store, &part.frame, rows)?;
+                    learn(store, schemas::in_frame(&part.frame), rows)?;
                     fold(store, Changes::new(part.body), part.first_sequence, from, rows)?;
                     next = next.max(part.first_sequence + u64::from(part.changes));
                 }
@@ -250,13 +248,8 @@ impl Open {
     }
 }
 
-fn learn(store: &mut RowStore, frame: &Frame<'_>, rows: &Rows) -> Result<()> {
-    for Head { key, value } in frame.heads() {
-        if let Some(value) = value.filter(|_| key.starts_with(SCHEMA_PREFIX.as_bytes())) {
-            store.learn(&schema_of(key, value)?).map_err(|error| rows.refused(error))?;
-        }
-    }
-    Ok(())
+fn learn(store: &mut RowStore, mut schemas: impl Iterator<Item = Result<Schema>>, rows: &Rows) -> Result<()> {
+    schemas.try_for_each(|schema| store.learn(&schema?).map_err(|error| rows.refused(error)))
 }
 
 /// Applies the changes from sequence `from` on; a frame may begin before it.

@@ -387,9 +387,7 @@ impl Transactions {
         if self.heard.reaches(&read_to) {
             read_to.clone_from(&self.heard);
         }
-        if snapshot.poll(intake, &read_to, &self.position.gtids)? {
-            intake.flush()?;
-        }
+        snapshot.poll(intake, &read_to, &self.position.gtids)?;
         if snapshot.is_finished() {
             let (rows, _) = snapshot.rows();
             tracing::info!(source = self.source, rows, "the snapshot is complete");

@@ -199,8 +199,8 @@ impl Snapshot {
     }
 
     /// Writes the chunks for which the stream has come far enough. `read_to` is the place up to which it has read the log,
-    /// between two transactions; `gtids` says the same for people. Answers whether anything was written.
-    pub fn poll(&mut self, intake: &mut dyn Intake, read_to: &LogPlace, gtids: &dyn Display) -> Result<bool> {
+    /// between two transactions; `gtids` says the same for people.
+    pub fn poll(&mut self, intake: &mut dyn Intake, read_to: &LogPlace, gtids: &dyn Display) -> Result<()> {
         self.work.sent.silence();
         loop {
             match self.chunks.try_recv() {
@@ -212,16 +212,14 @@ impl Snapshot {
         }
         self.read_as_of.retain(|_, (_, as_of)| !read_to.reaches(as_of));
         self.reopen(intake)?;
-        let mut wrote = false;
         while let Some(chunk) = self.pending.pop_front_if(|chunk| read_to.reaches(&chunk.high)) {
             if !intake.accepts_derived() {
                 self.pending.push_front(chunk);
                 break;
             }
             self.write(chunk, intake, gtids)?;
-            wrote = true;
         }
-        Ok(wrote)
+        Ok(())
     }
 
     /// Waits until a SELECT shows all that was streamed: a transaction is in the log before it is visible.
