@@ -65,8 +65,8 @@ const POINTS: [(&str, Way, u32); 24] = [
 
 /// How long there is between two writes.
 const PACE: Duration = Duration::from_millis(200);
-/// How long the load may take to reach a point.
-const ROUND: Duration = Duration::from_secs(30);
+/// How long the load may take to reach a point, on a machine that has much else to do.
+const ROUND: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_crash_at_any_edge_loses_nothing_and_doubles_nothing() {
@@ -149,7 +149,12 @@ fn crash_at(world: &mut World, point: &str, way: Way, passes: u32) {
     while world.headwater.is_running() {
         assert!(started.elapsed() < ROUND, "{point} was not reached\n{}", world.log_tail());
         match way {
-            Way::Side | Way::Retention => large_and_prepared(world, round),
+            Way::Side => large_and_prepared(world, round),
+            Way::Retention => {
+                large_and_prepared(world, round);
+                // What a follower has not applied stays, so it must not fall behind the load.
+                drop(world.headwater.run(&["wait", "--timeout", "10s"]));
+            }
             // It may not answer yet, or not any more.
             Way::Replay => drop(world.headwater.run(&["dead-letters", "replay", "cache"])),
             Way::Rebuild => drop(world.headwater.run(&["rebuild", "cache"])),
