@@ -182,17 +182,10 @@ fn feed_transactions(intake: &mut dyn Intake, transactions: u64) -> headwater_mo
 }
 
 fn schema() -> Schema {
-    let column = |name: &str| Column {
-        name: name.to_owned(),
-        kind: Type::Int { bits: 64, unsigned: false },
-        native: "bigint".to_owned(),
-        nullable: false,
-        default: None,
-        hidden: false,
-        excluded: false,
-    };
+    let column =
+        |name: &str| Column { nullable: false, ..Column::new(name, Type::Int { bits: 64, unsigned: false }, "bigint") };
     let columns = vec![column("id"), column("value")];
-    Schema { id: SCHEMA, database: "bench".to_owned(), table: "feed".to_owned(), columns, key: vec![0] }
+    Schema::new(SCHEMA, "bench", "feed", columns, vec![0])
 }
 
 /// A log without an end to ask for.

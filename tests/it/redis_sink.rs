@@ -44,22 +44,14 @@ enum Step {
 }
 
 fn schema() -> Arc<Schema> {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        kind,
-        native: String::new(),
-        nullable: true,
-        default: None,
-        hidden: false,
-        excluded: false,
-    };
+    let column = |name: &str, kind| Column::new(name, kind, "");
     let columns = vec![
         column("id", Type::Int { bits: 64, unsigned: false }),
         column("sku", Type::Text { charset: "utf8mb4".into() }),
         column("price", Type::Decimal { precision: 10, scale: 2 }),
         column("quantity", Type::Int { bits: 64, unsigned: true }),
     ];
-    Arc::new(Schema { id: 1, database: "shop".into(), table: "items".into(), columns, key: vec![0] })
+    Arc::new(Schema::new(1, "shop", "items", columns, vec![0]))
 }
 
 impl Item {
@@ -115,6 +107,7 @@ fn with_events<T>(schema: &Arc<Schema>, first: u64, steps: &[Step], hand_over: i
                 marker: None,
                 before: before.as_ref().and_then(|row| Row::decode(&mut &row[..])),
                 after: after.as_ref().and_then(|row| Row::decode(&mut &row[..])),
+                message: None,
             };
             Event { sequence, change, schema, header: &header }
         })

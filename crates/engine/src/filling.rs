@@ -183,6 +183,7 @@ impl Filling {
             marker: Some(row.marker),
             before: None,
             after: Some(after),
+            message: None,
         };
         Ok(Event { sequence: row.number, change, schema, header })
     }

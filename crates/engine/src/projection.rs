@@ -61,7 +61,7 @@ impl Projection {
 /// Records that the changes make in their topic: a delete is followed by its tombstone, a change of key is a delete, its
 /// tombstone and a create, and a truncate makes none (Debezium's defaults).
 fn records(tally: &Tally) -> u32 {
-    tally.plain + 2 * tally.deletes + 3 * tally.key_changes
+    tally.creates + tally.reads + tally.updates + 2 * tally.deletes + 3 * tally.key_changes
 }
 
 #[cfg(test)]
@@ -70,8 +70,7 @@ mod tests {
 
     #[test]
     fn names_that_kafka_refuses_are_replaced() {
-        let schema =
-            Schema { id: 1, database: "shop".into(), table: "größe $1".into(), columns: vec![], key: vec![] };
+        let schema = Schema::new(1, "shop", "größe $1", vec![], vec![]);
         assert_eq!(TopicName::of("live", &schema), "live.shop.gr__e__1");
     }
 }

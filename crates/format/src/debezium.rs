@@ -46,7 +46,7 @@ pub fn records(change: &Change<'_>, context: Context<'_>, out: &mut Vec<Record>)
             out.push(Record { key: before.clone(), value: value(Op::Delete, change.before, None) });
             out.push(Record { key: before, value: None });
         }
-        Op::Truncate => {}
+        Op::Truncate | Op::Message => {}
     }
 }
 
@@ -119,7 +119,7 @@ fn source(json: &mut Vec<u8>, change: &Change<'_>, Context { prefix, schema, hea
             (*server_id, *file, place, *gtid, *thread)
         }
         Origin::BinlogSnapshot { file, position, gtid } => (0, *file, *position, *gtid, 0),
-        Origin::Headwater => (0, "", 0, "", 0),
+        Origin::Wal { .. } | Origin::WalSnapshot { .. } | Origin::Headwater => (0, "", 0, "", 0),
     };
     let snapshot = match change.marker {
         None => "false",
@@ -174,23 +174,15 @@ mod tests {
 
     #[test]
     fn a_change_makes_as_many_records_as_were_counted() {
-        let column = |name: &str, kind| Column {
-            name: name.into(),
-            kind,
-            native: String::new(),
-            nullable: true,
-            default: None,
-            hidden: false,
-            excluded: false,
-        };
+        let column = |name: &str, kind| Column::new(name, kind, "");
         let int = Type::Int { bits: 32, unsigned: false };
-        let schema = Schema {
-            id: 1,
-            database: "shop".into(),
-            table: "t".into(),
-            columns: vec![column("id", int), column("name", Type::Text { charset: "utf8mb4".into() })],
-            key: vec![0],
-        };
+        let schema = Schema::new(
+            1,
+            "shop",
+            "t",
+            vec![column("id", int), column("name", Type::Text { charset: "utf8mb4".into() })],
+            vec![0],
+        );
         let mut builder = TransactionBuilder::default();
         let row = |out: &mut Vec<u8>, id| {
             let mut row = RowWriter::begin(out, 2);

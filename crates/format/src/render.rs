@@ -1,12 +1,13 @@
 //! Values as text and as JSON, the form in which every target that keeps text sees them. Pure.
 //!
 //! Invariant: nothing is lost. An integer keeps all its digits, a decimal its scale, a time its fraction; what JSON
-//! numbers cannot carry safely is a string. Start at [`json`] and [`text`], which differ only in quotes.
+//! numbers cannot carry safely is a string. What a calendar of four digits has no form for is written as PostgreSQL does:
+//! `0044-03-15 BC`, `infinity`. Start at [`json`] and [`text`], which differ only in quotes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use headwater_model::value::{Date, DateTime, ZERO_TIMESTAMP};
-use headwater_model::{Type, Value, calendar};
+use headwater_model::value::{Date, DateTime, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
+use headwater_model::{Array, Type, Value, calendar};
 use serde::de::IgnoredAny;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -20,13 +21,14 @@ pub fn json(out: &mut Vec<u8>, value: Value<'_>, kind: &Type) {
     match value {
         Value::Null | Value::Absent => out.extend_from_slice(b"null"),
         Value::Int(_) | Value::UInt(_) | Value::Year(_) | Value::Bit(_) | Value::Vector(_) => text(out, value, kind),
+        Value::Bool(_) | Value::Array(_) => text(out, value, kind),
         Value::Float(v) if !v.is_finite() => out.extend_from_slice(b"null"),
         Value::Double(v) if !v.is_finite() => out.extend_from_slice(b"null"),
         Value::Float(_) | Value::Double(_) => text(out, value, kind),
         Value::Text(v) | Value::Enum(v) | Value::Set(v) => json_string(out, v),
         Value::Json(v) => json_document(out, v),
         _ => {
-            // What remains is rendered in digits, letters and `-:.T+/=`: nothing to escape.
+            // What remains is rendered in digits, letters, blanks and `-:.+/=`: nothing to escape.
             out.push(b'"');
             text(out, value, kind);
             out.push(b'"');
@@ -58,6 +60,11 @@ pub fn text(out: &mut Vec<u8>, value: Value<'_>, kind: &Type) {
         Value::Uuid(v) => uuid(out, v),
         Value::Inet4(v) => display(out, Ipv4Addr::from(v)),
         Value::Inet6(v) => inet6(out, v),
+        Value::Bool(v) => out.extend_from_slice(if v { b"true" } else { b"false" }),
+        Value::TimeTz { micros, offset_seconds } => time_tz(out, micros, offset_seconds, kind),
+        Value::Interval { months, days, micros } => interval(out, months, days, micros),
+        Value::BitString { bits, bytes } => bit_string(out, bits, bytes),
+        Value::Array(v) => array(out, v, kind),
     }
 }
 
@@ -168,18 +175,55 @@ fn digits<const N: usize>(out: &mut Vec<u8>, mut value: u32) {
 }
 
 fn date(out: &mut Vec<u8>, value: Date) {
-    digits::<4>(out, u32::from(value.year));
+    if value.is_infinite() {
+        return infinite(out, value.year > 0);
+    }
+    calendar_date(out, value);
+    era(out, value);
+}
+
+fn infinite(out: &mut Vec<u8>, after: bool) {
+    out.extend_from_slice(if after { b"infinity" } else { b"-infinity" });
+}
+
+/// The year in at least four digits; MySQL's year 0 is itself, PostgreSQL's is never without a month and 1 BC.
+fn calendar_date(out: &mut Vec<u8>, value: Date) {
+    let year = if is_before_christ(value) { 1 - i64::from(value.year) } else { i64::from(value.year) };
+    if year > 9999 {
+        unsigned(out, year.unsigned_abs());
+    } else {
+        digits::<4>(out, year as u32);
+    }
     out.push(b'-');
     digits::<2>(out, u32::from(value.month));
     out.push(b'-');
     digits::<2>(out, u32::from(value.day));
 }
 
+fn is_before_christ(value: Date) -> bool {
+    value.year < 0
+}
+
+fn era(out: &mut Vec<u8>, value: Date) {
+    if is_before_christ(value) {
+        out.extend_from_slice(b" BC");
+    }
+}
+
 fn date_time(out: &mut Vec<u8>, value: DateTime, kind: &Type) {
-    date(out, value.date);
+    moment(out, value, kind, b"");
+}
+
+fn moment(out: &mut Vec<u8>, value: DateTime, kind: &Type, zone: &[u8]) {
+    if value.date.is_infinite() {
+        return infinite(out, value.date.year > 0);
+    }
+    calendar_date(out, value.date);
     out.push(b'T');
     let seconds = u32::from(value.hour) * 3600 + u32::from(value.minute) * 60 + u32::from(value.second);
     clock(out, seconds, value.micros, kind);
+    out.extend_from_slice(zone);
+    era(out, value.date);
 }
 
 /// `hh:mm:ss.fff`: three digits of fraction, and as many as the column has where it has more.
@@ -198,7 +242,10 @@ fn clock(out: &mut Vec<u8>, seconds: u32, micros: u32, kind: &Type) {
     let start = out.len();
     digits::<6>(out, micros);
     let fraction = match kind {
-        Type::Time { fraction } | Type::DateTime { fraction } | Type::Timestamp { fraction } => *fraction,
+        Type::Time { fraction }
+        | Type::TimeTz { fraction }
+        | Type::DateTime { fraction }
+        | Type::Timestamp { fraction } => *fraction,
         _ => 6,
     };
     out.truncate(start + usize::from(fraction.clamp(3, 6)));
@@ -206,8 +253,96 @@ fn clock(out: &mut Vec<u8>, seconds: u32, micros: u32, kind: &Type) {
 
 fn timestamp(out: &mut Vec<u8>, micros: i64, kind: &Type) {
     let zero = DateTime { date: Date { year: 0, month: 0, day: 0 }, hour: 0, minute: 0, second: 0, micros: 0 };
-    date_time(out, if micros == ZERO_TIMESTAMP { zero } else { calendar::date_time(micros) }, kind);
-    out.push(b'Z');
+    match micros {
+        ZERO_TIMESTAMP => moment(out, zero, kind, b"Z"),
+        TIMESTAMP_INFINITY | TIMESTAMP_NEG_INFINITY => infinite(out, micros > 0),
+        micros => moment(out, calendar::date_time(micros), kind, b"Z"),
+    }
+}
+
+fn time_tz(out: &mut Vec<u8>, micros: i64, offset_seconds: i32, kind: &Type) {
+    time(out, micros, kind);
+    out.push(if offset_seconds < 0 { b'-' } else { b'+' });
+    let offset = offset_seconds.unsigned_abs();
+    digits::<2>(out, offset / 3600 % 100);
+    out.push(b':');
+    digits::<2>(out, offset / 60 % 60);
+    if offset % 60 > 0 {
+        out.push(b':');
+        digits::<2>(out, offset % 60);
+    }
+}
+
+/// ISO 8601's duration, as PostgreSQL's `IntervalStyle = iso_8601`: each part with a sign of its own.
+fn interval(out: &mut Vec<u8>, months: i32, days: i32, micros: i64) {
+    match (months, days, micros) {
+        (i32::MAX, i32::MAX, i64::MAX) => return infinite(out, true),
+        (i32::MIN, i32::MIN, i64::MIN) => return infinite(out, false),
+        (0, 0, 0) => return out.extend_from_slice(b"PT0S"),
+        _ => {}
+    }
+    out.push(b'P');
+    part(out, i64::from(months / 12), 'Y');
+    part(out, i64::from(months % 12), 'M');
+    part(out, i64::from(days), 'D');
+    if micros == 0 {
+        return;
+    }
+    let (seconds, fraction) = (micros / MICROS_PER_SECOND as i64, micros % MICROS_PER_SECOND as i64);
+    out.push(b'T');
+    part(out, seconds / 3600, 'H');
+    part(out, seconds / 60 % 60, 'M');
+    if seconds % 60 != 0 || fraction != 0 {
+        if micros < 0 {
+            out.push(b'-');
+        }
+        unsigned(out, (seconds % 60).unsigned_abs());
+        if fraction != 0 {
+            let digits = format!(".{:06}", fraction.unsigned_abs());
+            out.extend_from_slice(digits.trim_end_matches('0').as_bytes());
+        }
+        out.push(b'S');
+    }
+}
+
+fn part(out: &mut Vec<u8>, value: i64, unit: char) {
+    if value != 0 {
+        let _ = write!(out, "{value}{unit}");
+    }
+}
+
+fn bit_string(out: &mut Vec<u8>, bits: u32, bytes: &[u8]) {
+    let bit = |index: usize| bytes.get(index / 8).is_some_and(|byte| byte >> (7 - index % 8) & 1 == 1);
+    out.extend((0..bits as usize).map(|index| if bit(index) { b'1' } else { b'0' }));
+}
+
+/// A JSON array, one inside another for each dimension.
+fn array(out: &mut Vec<u8>, value: Array<'_>, kind: &Type) {
+    let element = match kind {
+        Type::Array { element } => element,
+        other => other,
+    };
+    let dimensions = value.dimensions();
+    if dimensions.is_empty() {
+        return out.extend_from_slice(b"[]");
+    }
+    let lengths: Vec<usize> = dimensions.iter().map(|dimension| dimension.length as usize).collect();
+    for (index, each) in value.elements().enumerate() {
+        // A bracket opens for each dimension that begins here, and closes for each that ends.
+        let mut size = 1;
+        let mut edges = 0;
+        for length in lengths.iter().rev() {
+            size *= length;
+            edges += usize::from(index % size == 0);
+        }
+        if index > 0 {
+            out.extend(std::iter::repeat_n(b']', edges.min(lengths.len())));
+            out.push(b',');
+        }
+        out.extend(std::iter::repeat_n(b'[', edges));
+        json(out, each, element);
+    }
+    out.extend(std::iter::repeat_n(b']', lengths.len()));
 }
 
 fn time(out: &mut Vec<u8>, micros: i64, kind: &Type) {

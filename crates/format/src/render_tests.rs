@@ -1,6 +1,7 @@
 //! The table of what each type looks like in JSON and as text.
 
 use super::*;
+use headwater_model::{ArrayWriter, Dimension};
 use proptest::prelude::*;
 
 fn rendered(value: Value<'_>, kind: &Type) -> (String, String) {
@@ -21,6 +22,14 @@ fn every_type_keeps_all_that_it_holds() {
     let day = Date { year: 2024, month: 9, day: 2 };
     let moment = DateTime { date: day, hour: 17, minute: 21, second: 2, micros: 123_456 };
     let any = Type::Json;
+    let texts = Type::Array { element: Box::new(Type::Text { charset: "UTF8".into() }) };
+    let array = |lengths: &[u32], elements: &[Value<'_>]| {
+        let mut writer = ArrayWriter::default();
+        writer.begin(&lengths.iter().map(|&length| Dimension { length, lower_bound: 1 }).collect::<Vec<_>>());
+        elements.iter().for_each(|&each| writer.put(each));
+        // The table borrows for as long as the test runs.
+        Box::leak(Box::new(writer)).value().unwrap()
+    };
     let table: &[(Value<'_>, Type, &str, &str)] = &[
         (Value::Null, any.clone(), "null", ""),
         (Value::Int(i64::MIN), any.clone(), "-9223372036854775808", "-9223372036854775808"),
@@ -75,7 +84,46 @@ fn every_type_keeps_all_that_it_holds() {
             "12345678-9abc-def0-1234-56789abcde00",
         ),
         (Value::Inet4([127, 0, 0, 1]), any.clone(), r#""127.0.0.1""#, "127.0.0.1"),
-        (Value::Inet6([0; 16]), any, r#""::""#, "::"),
+        (Value::Inet6([0; 16]), any.clone(), r#""::""#, "::"),
+        (Value::Bool(true), Type::Bool, "true", "true"),
+        (Value::Date(Date { year: -43, month: 3, day: 15 }), Type::Date, r#""0044-03-15 BC""#, "0044-03-15 BC"),
+        (Value::Date(Date { year: 12_024, month: 1, day: 2 }), Type::Date, r#""12024-01-02""#, "12024-01-02"),
+        (Value::Date(Date::NEG_INFINITY), Type::Date, r#""-infinity""#, "-infinity"),
+        (Value::Timestamp(TIMESTAMP_INFINITY), timestamp(6), r#""infinity""#, "infinity"),
+        (
+            Value::DateTime(DateTime { date: Date { year: -43, month: 3, day: 15 }, ..moment }),
+            date_time(3),
+            r#""0044-03-15T17:21:02.123 BC""#,
+            "0044-03-15T17:21:02.123 BC",
+        ),
+        (
+            Value::TimeTz { micros: 86_399_000_001, offset_seconds: -12_600 },
+            Type::TimeTz { fraction: 6 },
+            r#""23:59:59.000001-03:30""#,
+            "23:59:59.000001-03:30",
+        ),
+        (Value::Interval { months: 14, days: -3, micros: 0 }, Type::Interval, r#""P1Y2M-3D""#, "P1Y2M-3D"),
+        (
+            Value::Interval { months: 0, days: 0, micros: -3_723_004_500 },
+            Type::Interval,
+            r#""PT-1H-2M-3.0045S""#,
+            "PT-1H-2M-3.0045S",
+        ),
+        (Value::Interval { months: 0, days: 0, micros: 0 }, Type::Interval, r#""PT0S""#, "PT0S"),
+        (
+            Value::BitString { bits: 10, bytes: &[0b1010_0000, 0b0100_0000] },
+            Type::BitString { width: Some(10), varying: false },
+            r#""1010000001""#,
+            "1010000001",
+        ),
+        (array(&[], &[]), texts.clone(), "[]", "[]"),
+        (array(&[2], &[Value::Text("a\""), Value::Null]), texts.clone(), r#"["a\"",null]"#, r#"["a\"",null]"#),
+        (
+            array(&[2, 1, 2], &[Value::Int(1), Value::Int(2), Value::Int(3), Value::Int(4)]),
+            texts.clone(),
+            "[[[1,2]],[[3,4]]]",
+            "[[[1,2]],[[3,4]]]",
+        ),
     ];
     for (value, kind, in_json, plain) in table {
         assert_eq!(rendered(*value, kind), ((*in_json).to_owned(), (*plain).to_owned()), "{value:?}");

@@ -1,6 +1,6 @@
 //! The one calendar: days and microseconds since 1970-01-01 UTC, and the Gregorian dates that they are.
 //!
-//! Invariant: both ways agree for every day of the years 1 to 9999. The arithmetic is Howard Hinnant's,
+//! Invariant: both ways agree for every day, before Christ as well; the year 0 is 1 BC. The arithmetic is Howard Hinnant's,
 //! "chrono-compatible low-level date algorithms". Start at [`date_time`].
 
 use crate::value::{Date, DateTime};
@@ -14,7 +14,7 @@ pub fn now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
-/// The date and time of day, in UTC, of microseconds since 1970-01-01; the year is kept within 0 to 9999.
+/// The date and time of day, in UTC, of microseconds since 1970-01-01.
 pub fn date_time(micros: i64) -> DateTime {
     let (seconds, fraction) = (micros.div_euclid(MICROS_PER_SECOND), micros.rem_euclid(MICROS_PER_SECOND));
     let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
@@ -27,15 +27,16 @@ pub fn date_time(micros: i64) -> DateTime {
     }
 }
 
-/// Microseconds since 1970-01-01 UTC; `None` for a date that is no day, such as `0000-00-00`.
+/// Microseconds since 1970-01-01 UTC; `None` for a date that is no day, such as `0000-00-00`, and for moments that 64
+/// bits of microseconds do not reach.
 pub fn unix_micros(at: DateTime) -> Option<i64> {
     let of_day = i64::from(at.hour) * 3_600 + i64::from(at.minute) * 60 + i64::from(at.second);
     let seconds = unix_days(at.date)? * SECONDS_PER_DAY + of_day;
-    Some(seconds * MICROS_PER_SECOND + i64::from(at.micros))
+    seconds.checked_mul(MICROS_PER_SECOND)?.checked_add(i64::from(at.micros))
 }
 
-/// The date of a day counted from 1970-01-01; the year is kept within 0 to 9999.
-fn date(days: i64) -> Date {
+/// The date of a day counted from 1970-01-01.
+pub fn date(days: i64) -> Date {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);
@@ -45,11 +46,11 @@ fn date(days: i64) -> Date {
     let day = of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    Date { year: year.clamp(0, 9999) as u16, month: month as u8, day: day as u8 }
+    Date { year: year as i32, month: month as u8, day: day as u8 }
 }
 
-/// Days since 1970-01-01; `None` for a date that is no day.
-fn unix_days(date: Date) -> Option<i64> {
+/// Days since 1970-01-01; `None` for a date that is no day, such as `0000-00-00` or an infinity.
+pub fn unix_days(date: Date) -> Option<i64> {
     if !(1..=12).contains(&date.month) || date.day == 0 {
         return None;
     }
@@ -71,7 +72,11 @@ mod tests {
         let first = unix_days(Date { year: 1, month: 1, day: 1 }).unwrap();
         let last = unix_days(Date { year: 9999, month: 12, day: 31 }).unwrap();
         assert_eq!((first, last), (-719_162, 2_932_896));
-        for days in first..=last {
+        // The first and the last day of PostgreSQL's dates, and what lies around the years that MySQL has.
+        let julian = unix_days(Date { year: -4713, month: 11, day: 24 }).unwrap();
+        let farthest = unix_days(Date { year: 5_874_897, month: 12, day: 31 }).unwrap();
+        assert_eq!((julian, farthest), (-2_440_588, 2_145_042_905));
+        for days in [julian, farthest].into_iter().chain(first - 1_000..=last + 1_000) {
             assert_eq!(unix_days(date(days)), Some(days));
         }
     }

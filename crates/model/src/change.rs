@@ -2,10 +2,10 @@
 //!
 //! Layout: `length u32 LE` (of what follows), `kind u8`, `schema id`, `place in the log`, `row number` (varints), then
 //! for a read its marker, then the rows: before (update, delete), after (create, update, read). A reader that does not
-//! follow the table skips the change by its length. Statements (`ROWS_QUERY`) stand between changes in the same form.
+//! follow the table skips the change by its length. A message has its flag, prefix and content in place of rows. Statements (`ROWS_QUERY`) stand between changes in the same form.
 
 use crate::row::Row;
-use crate::varint::{put_bytes, put_u64, take, take_array, take_str, take_u64};
+use crate::varint::{put_bytes, put_u64, take, take_array, take_bytes, take_str, take_u64};
 
 /// What happened to the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,19 @@ pub enum Op {
     Read,
     /// The whole table was truncated.
     Truncate,
+    /// No row: a message that was written into the log itself.
+    Message,
+}
+
+/// A message that a client wrote into the log (PostgreSQL's `pg_logical_emit_message`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Whose message it is.
+    pub prefix: &'a str,
+    /// What it says.
+    pub content: &'a [u8],
+    /// Whether it was part of a transaction, or stands even if its transaction was rolled back.
+    pub transactional: bool,
 }
 
 /// Which row of a snapshot this is; Debezium's `source.snapshot`.
@@ -44,9 +57,9 @@ pub enum SnapshotMarker {
 pub struct Change<'a> {
     /// What happened.
     pub op: Op,
-    /// The shape of its rows.
+    /// The shape of its rows; 0 for a message, which has none.
     pub schema: u32,
-    /// Byte position of the event it came in, within the transaction's log file; 0 for snapshots.
+    /// Byte position of the event it came in, within the transaction's log file, or its LSN; 0 for snapshots.
     pub place: u64,
     /// Number of the row within that event.
     pub row: u32,
@@ -58,6 +71,8 @@ pub struct Change<'a> {
     pub before: Option<Row<'a>>,
     /// The row as it is: creates, updates and reads.
     pub after: Option<Row<'a>>,
+    /// Of [`Op::Message`] alone.
+    pub message: Option<Message<'a>>,
 }
 
 /// Kind bytes of items. Part of the journal's format: numbers are never reused.
@@ -67,6 +82,7 @@ pub(crate) mod kind {
     pub const DELETE: u8 = 3;
     pub const READ: u8 = 4;
     pub const TRUNCATE: u8 = 5;
+    pub const MESSAGE: u8 = 6;
     pub const STATEMENT: u8 = 16;
 }
 
@@ -87,6 +103,7 @@ impl Op {
             Op::Delete => kind::DELETE,
             Op::Read => kind::READ,
             Op::Truncate => kind::TRUNCATE,
+            Op::Message => kind::MESSAGE,
         }
     }
 
@@ -97,11 +114,12 @@ impl Op {
             kind::DELETE => Op::Delete,
             kind::READ => Op::Read,
             kind::TRUNCATE => Op::Truncate,
+            kind::MESSAGE => Op::Message,
             _ => return None,
         })
     }
 
-    /// Debezium's one-letter name: c, u, d, r, t.
+    /// Debezium's one-letter name: c, u, d, r, t, m.
     pub fn letter(self) -> &'static str {
         match self {
             Op::Create => "c",
@@ -109,6 +127,7 @@ impl Op {
             Op::Delete => "d",
             Op::Read => "r",
             Op::Truncate => "t",
+            Op::Message => "m",
         }
     }
 }
@@ -125,6 +144,12 @@ pub(crate) fn begin_change(out: &mut Vec<u8>, op: Op, schema: u32, place: u64, r
 
 pub(crate) fn put_marker(out: &mut Vec<u8>, marker: SnapshotMarker) {
     out.push(marker as u8);
+}
+
+pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message<'_>) {
+    out.push(u8::from(message.transactional));
+    put_bytes(out, message.prefix.as_bytes());
+    put_bytes(out, message.content);
 }
 
 /// Appends a statement that the changes after it, up to the next one, were made by.
@@ -210,7 +235,8 @@ impl<'a> Iterator for Changes<'a> {
 fn read_change<'a>(op: Op, schema: u32, statement: Option<&'a str>, mut item: &'a [u8]) -> Option<Change<'a>> {
     let place = take_u64(&mut item)?;
     let row = u32::try_from(take_u64(&mut item)?).ok()?;
-    let mut change = Change { op, schema, place, row, statement, marker: None, before: None, after: None };
+    let mut change =
+        Change { op, schema, place, row, statement, marker: None, before: None, after: None, message: None };
     if op == Op::Read {
         change.marker = Some(*MARKERS.get(usize::from(*item.split_off_first()?))?);
     }
@@ -219,6 +245,10 @@ fn read_change<'a>(op: Op, schema: u32, statement: Option<&'a str>, mut item: &'
     }
     if matches!(op, Op::Create | Op::Update | Op::Read) {
         change.after = Some(Row::decode(&mut item)?);
+    }
+    if op == Op::Message {
+        let transactional = *item.split_off_first()? != 0;
+        change.message = Some(Message { transactional, prefix: take_str(&mut item)?, content: take_bytes(&mut item)? });
     }
     item.is_empty().then_some(change)
 }

@@ -42,6 +42,28 @@ pub enum Origin<'a> {
         /// Executed GTIDs at the low watermark; empty where GTIDs are off.
         gtid: &'a str,
     },
+    /// A PostgreSQL write-ahead log.
+    Wal {
+        /// Transaction number.
+        xid: u32,
+        /// LSN of its commit record.
+        commit_lsn: u64,
+        /// LSN after its commit record: where the next transaction may end.
+        end_lsn: u64,
+        /// `commit_lsn` of the transaction that was committed before it; 0 for the first since the source started.
+        previous_lsn: u64,
+        /// The replication origin that wrote it, empty for none.
+        origin: &'a str,
+        /// Where it stands at that origin; 0 for none.
+        origin_lsn: u64,
+    },
+    /// Rows read by a snapshot, as of a position in the write-ahead log.
+    WalSnapshot {
+        /// The transaction number from which on nothing is seen.
+        xid: u32,
+        /// LSN at the snapshot.
+        lsn: u64,
+    },
     /// Made by Headwater itself (heartbeats, generation marks).
     Headwater,
 }
@@ -49,6 +71,8 @@ pub enum Origin<'a> {
 const BINLOG: u64 = 1;
 const BINLOG_SNAPSHOT: u64 = 2;
 const HEADWATER: u64 = 3;
+const WAL: u64 = 4;
+const WAL_SNAPSHOT: u64 = 5;
 
 impl<'a> TransactionHeader<'a> {
     /// Appends the encoding.
@@ -71,6 +95,20 @@ impl<'a> TransactionHeader<'a> {
                 put_u64(out, *position);
                 put_bytes(out, gtid.as_bytes());
             }
+            Origin::Wal { xid, commit_lsn, end_lsn, previous_lsn, origin, origin_lsn } => {
+                put_u64(out, WAL);
+                put_u64(out, u64::from(*xid));
+                put_u64(out, *commit_lsn);
+                put_u64(out, *end_lsn);
+                put_u64(out, *previous_lsn);
+                put_bytes(out, origin.as_bytes());
+                put_u64(out, *origin_lsn);
+            }
+            Origin::WalSnapshot { xid, lsn } => {
+                put_u64(out, WAL_SNAPSHOT);
+                put_u64(out, u64::from(*xid));
+                put_u64(out, *lsn);
+            }
             Origin::Headwater => put_u64(out, HEADWATER),
         }
     }
@@ -91,6 +129,15 @@ impl<'a> TransactionHeader<'a> {
             BINLOG_SNAPSHOT => {
                 Origin::BinlogSnapshot { file: take_str(input)?, position: take_u64(input)?, gtid: take_str(input)? }
             }
+            WAL => Origin::Wal {
+                xid: u32::try_from(take_u64(input)?).ok()?,
+                commit_lsn: take_u64(input)?,
+                end_lsn: take_u64(input)?,
+                previous_lsn: take_u64(input)?,
+                origin: take_str(input)?,
+                origin_lsn: take_u64(input)?,
+            },
+            WAL_SNAPSHOT => Origin::WalSnapshot { xid: u32::try_from(take_u64(input)?).ok()?, lsn: take_u64(input)? },
             HEADWATER => Origin::Headwater,
             _ => return None,
         };

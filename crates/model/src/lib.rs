@@ -4,6 +4,7 @@
 //! Invariant: a change is encoded once, by the source, and never decoded on its way into the journal; every later
 //! reader borrows from the same bytes. Start at [`change`], then [`transaction`].
 
+pub mod array;
 pub mod calendar;
 pub mod change;
 pub mod error;
@@ -19,7 +20,8 @@ pub mod transaction;
 pub mod value;
 pub mod varint;
 
-pub use change::{Change, Op, SnapshotMarker};
+pub use array::{Array, ArrayWriter, Dimension};
+pub use change::{Change, Message, Op, SnapshotMarker};
 pub use error::{Error, Kind, Result};
 pub use header::{Origin, TransactionHeader};
 pub use progress::{JournalId, Progress};

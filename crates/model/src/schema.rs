@@ -18,6 +18,13 @@ pub struct Schema {
     pub columns: Vec<Column>,
     /// Indices into `columns` that identify a row, in key order; empty for a table without a key.
     pub key: Vec<u16>,
+    /// Indices into `columns` that make the key of the table's records, where a configuration chose others than `key`.
+    /// Rows need not be unique by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_key: Option<Vec<u16>>,
+    /// The table's comment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// One column of a [`Schema`].
@@ -27,7 +34,7 @@ pub struct Column {
     pub name: String,
     /// Its type.
     pub kind: Type,
-    /// The type as the server prints it, such as `decimal(10,2) unsigned`.
+    /// The type as the server prints it, such as `decimal(10,2) unsigned` or `numeric(10,2)[]`.
     pub native: String,
     /// Whether it may be NULL.
     pub nullable: bool,
@@ -40,6 +47,25 @@ pub struct Column {
     /// Left out by a column filter: the source does not put it into rows.
     #[serde(default, skip_serializing_if = "is_false")]
     pub excluded: bool,
+    /// Its comment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+impl Column {
+    /// A nullable column without a default, shown by `SELECT *`.
+    pub fn new(name: &str, kind: Type, native: &str) -> Self {
+        Column {
+            name: name.into(),
+            kind,
+            native: native.into(),
+            nullable: true,
+            default: None,
+            hidden: false,
+            excluded: false,
+            comment: None,
+        }
+    }
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -65,8 +91,15 @@ pub enum Type {
     Decimal {
         /// Digits in all.
         precision: u16,
+        /// Digits after the point; PostgreSQL allows fewer than none, which rounds before the point.
+        scale: i16,
+    },
+    /// A number of any size and scale (PostgreSQL's `numeric` without either).
+    Numeric,
+    /// An amount of money; values are decimals with `scale` digits after the point.
+    Money {
         /// Digits after the point.
-        scale: u16,
+        scale: u8,
     },
     /// A year.
     Year,
@@ -125,9 +158,50 @@ pub enum Type {
     Inet4,
     /// An IPv6 address (MariaDB).
     Inet6,
+    /// True or false.
+    Bool,
+    /// A time of day with its distance from UTC; `fraction` digits of a second.
+    TimeTz {
+        /// 0 to 6.
+        fraction: u8,
+    },
+    /// Months, days and microseconds.
+    Interval,
+    /// A bit string longer than 64 bits, or of any length.
+    BitString {
+        /// The length that values have, or must not exceed when they vary; `None`: any.
+        width: Option<u32>,
+        /// Whether values may be shorter.
+        varying: bool,
+    },
+    /// Texts by text keys (PostgreSQL's `hstore`); values are JSON objects of strings and nulls.
+    Hstore,
+    /// A point of the plane (PostgreSQL's `point`); values are geometries.
+    Point,
+    /// Values of one type in any number of dimensions.
+    Array {
+        /// The type of an element.
+        element: Box<Type>,
+    },
+    /// A type that we do not know; values are the text that the server prints.
+    Unknown {
+        /// PostgreSQL's number of the type.
+        oid: u32,
+    },
 }
 
 impl Schema {
+    /// The shape `id` of `database.table`, whose rows `key` identifies.
+    pub fn new(id: u32, database: &str, table: &str, columns: Vec<Column>, key: Vec<u16>) -> Self {
+        let (database, table) = (database.into(), table.into());
+        Schema { id, database, table, columns, key, message_key: None, comment: None }
+    }
+
+    /// The columns of its records' key, in key order.
+    pub fn record_key(&self) -> &[u16] {
+        self.message_key.as_deref().unwrap_or(&self.key)
+    }
+
     /// `database.table`.
     pub fn full_name(&self) -> String {
         format!("{}.{}", self.database, self.table)

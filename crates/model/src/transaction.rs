@@ -3,23 +3,31 @@
 //! Invariant: a body is a length-prefixed header and then items, so the header can be read without the changes, and the
 //! items of a transaction too large for memory can stand elsewhere, in parts that begin at an item.
 
-use crate::change::{Changes, Damaged, Op, SnapshotMarker, begin_change, end_item, put_marker, put_statement};
+use crate::change::{
+    Changes, Damaged, Message, Op, SnapshotMarker, begin_change, end_item, put_marker, put_message, put_statement,
+};
 use crate::header::TransactionHeader;
 use crate::varint::{put_u64, take_bytes};
 
 /// How many changes of each sort a transaction holds for one schema: all that numbering its topic records needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// The schema.
+    /// The schema; 0 for messages.
     pub schema: u32,
-    /// Creates, reads, and updates that keep the key.
-    pub plain: u32,
+    /// Creates.
+    pub creates: u32,
+    /// Rows read by a snapshot.
+    pub reads: u32,
+    /// Updates that keep the key.
+    pub updates: u32,
     /// Deletes.
     pub deletes: u32,
     /// Updates that change the key.
     pub key_changes: u32,
     /// Truncates.
     pub truncates: u32,
+    /// Messages.
+    pub messages: u32,
 }
 
 /// Collects the changes of a transaction; reused from one to the next, so that a steady stream allocates nothing.
@@ -61,6 +69,13 @@ impl TransactionBuilder {
         &mut self.items
     }
 
+    /// Appends a message that stands at `place` of the log.
+    pub fn message(&mut self, place: u64, message: &Message<'_>) {
+        self.begin(Op::Message, 0, place, 0);
+        put_message(&mut self.items, message);
+        self.end(Op::Message, 0, false);
+    }
+
     /// Ends the change that was begun. `key_changed`: an update after which the row has another key.
     #[inline]
     pub fn end(&mut self, op: Op, schema: u32, key_changed: bool) {
@@ -73,16 +88,18 @@ impl TransactionBuilder {
         let tally = match self.tallies.last_mut() {
             Some(last) if last.schema == schema => last,
             _ => {
-                self.tallies.push(Tally { schema, plain: 0, deletes: 0, key_changes: 0, truncates: 0 });
+                self.tallies.push(Tally { schema, ..Tally::default() });
                 self.tallies.last_mut().expect("one was just pushed")
             }
         };
         match op {
-            Op::Create | Op::Read => tally.plain += 1,
+            Op::Create => tally.creates += 1,
+            Op::Read => tally.reads += 1,
             Op::Update if key_changed => tally.key_changes += 1,
-            Op::Update => tally.plain += 1,
+            Op::Update => tally.updates += 1,
             Op::Delete => tally.deletes += 1,
             Op::Truncate => tally.truncates += 1,
+            Op::Message => tally.messages += 1,
         }
     }
 

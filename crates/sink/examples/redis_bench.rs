@@ -72,15 +72,7 @@ struct Table {
 
 impl Table {
     fn new(rows: usize) -> Table {
-        let column = |name: &str, kind| Column {
-            name: name.into(),
-            kind,
-            native: String::new(),
-            nullable: false,
-            default: None,
-            hidden: false,
-            excluded: false,
-        };
+        let column = |name: &str, kind| Column { nullable: false, ..Column::new(name, kind, "") };
         let text = || Type::Text { charset: "utf8mb4".into() };
         let columns = vec![
             column("id", Type::Int { bits: 64, unsigned: false }),
@@ -90,7 +82,7 @@ impl Table {
             column("note", text()),
             column("created_at", Type::DateTime { fraction: 3 }),
         ];
-        let schema = Schema { id: 1, database: "shop".into(), table: "orders".into(), columns, key: vec![0] };
+        let schema = Schema::new(1, "shop", "orders", columns, vec![0]);
         let (mut bytes, mut starts) = (Vec::new(), Vec::new());
         for id in 0..rows as i64 {
             starts.push(bytes.len());
@@ -136,6 +128,7 @@ impl Table {
                     marker: None,
                     before: None,
                     after,
+                    message: None,
                 };
                 events.push(Event { sequence, change, schema: &self.schema, header: &header });
                 sequence += 1;

@@ -49,21 +49,13 @@ fn main() {
 }
 
 fn schema() -> Schema {
-    let column = |name: &str, kind| Column {
-        name: name.to_owned(),
-        kind,
-        native: String::new(),
-        nullable: true,
-        default: None,
-        hidden: false,
-        excluded: false,
-    };
+    let column = |name: &str, kind| Column::new(name, kind, "");
     let text = || Type::Text { charset: "utf8mb4".to_owned() };
-    Schema {
-        id: 7,
-        database: "shop".to_owned(),
-        table: "orders".to_owned(),
-        columns: vec![
+    Schema::new(
+        7,
+        "shop",
+        "orders",
+        vec![
             column("id", Type::Int { bits: 64, unsigned: false }),
             column("customer_id", Type::Int { bits: 32, unsigned: false }),
             column("status", text()),
@@ -71,8 +63,8 @@ fn schema() -> Schema {
             column("note", text()),
             column("created_at", Type::DateTime { fraction: 3 }),
         ],
-        key: vec![0],
-    }
+        vec![0],
+    )
 }
 
 fn event(kind: u8, body: &[u8]) -> Vec<u8> {

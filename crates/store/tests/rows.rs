@@ -12,15 +12,7 @@ use std::path::Path;
 
 /// A keyed table, one without a key, and the keyed one again after its key was changed.
 fn schema(id: u32) -> Schema {
-    let column = |name: &str, unsigned| Column {
-        name: name.into(),
-        kind: Type::Int { bits: 64, unsigned },
-        native: "bigint".into(),
-        nullable: true,
-        default: None,
-        hidden: false,
-        excluded: false,
-    };
+    let column = |name: &str, unsigned| Column::new(name, Type::Int { bits: 64, unsigned }, "bigint");
     let (table, key, extra): (&str, &[u16], &[&str]) = match id {
         1 => ("keyed", &[0], &[]),
         2 => ("keyless", &[], &[]),
@@ -29,7 +21,7 @@ fn schema(id: u32) -> Schema {
     };
     let mut columns = vec![column("a", id == 4), column("b", false)];
     columns.extend(extra.iter().map(|name| column(name, false)));
-    Schema { id, database: "shop".into(), table: table.into(), columns, key: key.to_vec() }
+    Schema::new(id, "shop", table, columns, key.to_vec())
 }
 
 /// Rows, and how often each is there.
@@ -302,6 +294,7 @@ fn a_change_of_an_unknown_schema_is_an_error() {
         marker: None,
         before: None,
         after: None,
+        message: None,
     };
     assert!(matches!(store.apply(&change, 0), Err(Error::UnknownSchema(99))));
 }

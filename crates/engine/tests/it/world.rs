@@ -27,15 +27,7 @@ pub const OTHER: u32 = 3;
 pub const WIDER_ITEMS: u32 = 4;
 
 pub fn schema(id: u32) -> Schema {
-    let column = |name: &str| Column {
-        name: name.into(),
-        kind: Type::Int { bits: 64, unsigned: false },
-        native: "bigint".into(),
-        nullable: true,
-        default: None,
-        hidden: false,
-        excluded: false,
-    };
+    let column = |name: &str| Column::new(name, Type::Int { bits: 64, unsigned: false }, "bigint");
     let (table, columns, key): (&str, &[&str], &[u16]) = match id {
         LOGS => ("logs", &["line"], &[]),
         OTHER => ("other", &["id"], &[0]),
@@ -43,7 +35,7 @@ pub fn schema(id: u32) -> Schema {
         _ => ("items", &["id", "value"], &[0]),
     };
     let columns = columns.iter().map(|name| column(name)).collect();
-    Schema { id, database: "shop".into(), table: table.into(), columns, key: key.to_vec() }
+    Schema::new(id, "shop", table, columns, key.to_vec())
 }
 
 pub type Ints = Vec<i64>;

@@ -126,7 +126,13 @@ fn word(op: Op) -> &'static str {
         Op::Delete => "deleted",
         Op::Read => "read",
         Op::Truncate => "truncated",
+        Op::Message => "message",
     }
+}
+
+/// A place in the write-ahead log, as PostgreSQL prints it.
+fn lsn(lsn: u64) -> String {
+    format!("{:X}/{:X}", lsn >> 32, lsn & 0xffff_ffff)
 }
 
 /// Where a transaction comes from, most telling first.
@@ -135,6 +141,8 @@ fn origin(origin: &Origin<'_>) -> Value {
         Origin::Binlog { file, position, gtid: "", .. } => json!({ "at": format!("{file}:{position}") }),
         Origin::Binlog { file, position, gtid, .. } => json!({ "at": format!("{file}:{position}"), "gtid": gtid }),
         Origin::BinlogSnapshot { file, position, .. } => json!({ "snapshot_at": format!("{file}:{position}") }),
+        Origin::Wal { commit_lsn, xid, .. } => json!({ "at": lsn(*commit_lsn), "xid": xid }),
+        Origin::WalSnapshot { lsn: at, .. } => json!({ "snapshot_at": lsn(*at) }),
         Origin::Headwater => json!({ "by": "headwater" }),
     }
 }

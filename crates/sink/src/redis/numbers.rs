@@ -4,7 +4,7 @@
 //! the user said `lossy`. A reason names the column, not the value.
 
 use super::bind::Field;
-use headwater_model::value::ZERO_TIMESTAMP;
+use headwater_model::value::{TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
 use headwater_model::{DateTime, Value, calendar};
 use std::io::Write as _;
 
@@ -18,6 +18,8 @@ pub(super) fn score(field: &Field, value: Value<'_>, lossy: bool, out: &mut Vec<
         Value::Int(v) => write_whole(out, i128::from(v)),
         Value::UInt(v) | Value::Bit(v) => write_whole(out, i128::from(v)),
         Value::Year(v) => write_whole(out, i128::from(v)),
+        Value::Decimal("NaN") => false,
+        Value::Decimal(text @ ("Infinity" | "-Infinity")) => write_infinity(out, !text.starts_with('-')),
         Value::Decimal(text) => {
             out.extend_from_slice(text.as_bytes());
             decimal_is_exact(text)
@@ -32,11 +34,13 @@ pub(super) fn score(field: &Field, value: Value<'_>, lossy: bool, out: &mut Vec<
                 out,
             );
         }
+        Value::DateTime(DateTime { date, .. }) if date.is_infinite() => write_infinity(out, date.year > 0),
         Value::DateTime(moment) => match calendar::unix_micros(moment) {
             Some(micros) => write_seconds(out, micros),
             None => return Ok(false),
         },
         Value::Timestamp(ZERO_TIMESTAMP) => return Ok(false),
+        Value::Timestamp(micros @ (TIMESTAMP_INFINITY | TIMESTAMP_NEG_INFINITY)) => write_infinity(out, micros > 0),
         Value::Timestamp(micros) => write_seconds(out, micros),
         _ => return Err(format!("column {} holds no number that can be a score", name(field))),
     };
@@ -66,6 +70,12 @@ pub(super) fn units(field: &Field, value: Value<'_>) -> Result<i128, String> {
 
 fn name(field: &Field) -> String {
     String::from_utf8_lossy(&field.name).into_owned()
+}
+
+/// Redis knows infinite scores, and they sort as the database's infinite dates do.
+fn write_infinity(out: &mut Vec<u8>, positive: bool) -> bool {
+    out.extend_from_slice(if positive { b"+inf" } else { b"-inf" });
+    true
 }
 
 fn write_whole(out: &mut Vec<u8>, value: i128) -> bool {
@@ -138,18 +148,7 @@ mod tests {
 
     fn field() -> Field {
         let kind = Type::Decimal { precision: 65, scale: 2 };
-        Field::test(
-            0,
-            &Column {
-                name: "price".into(),
-                kind,
-                native: String::new(),
-                nullable: true,
-                default: None,
-                hidden: false,
-                excluded: false,
-            },
-        )
+        Field::test(0, &Column::new("price", kind, ""))
     }
 
     #[test]
@@ -176,6 +175,10 @@ mod tests {
             (moment(123_456), Ok("1725297662.123456")),
             (Value::Timestamp(-1_500_000), Ok("-1.500000")),
             (Value::Timestamp(ZERO_TIMESTAMP), Ok("")),
+            (Value::Timestamp(TIMESTAMP_INFINITY), Ok("+inf")),
+            (Value::Date(Date::NEG_INFINITY), Ok("-inf")),
+            (Value::Decimal("-Infinity"), Ok("-inf")),
+            (Value::Decimal("NaN"), Err(())),
         ] {
             let mut out = Vec::new();
             let scored = score(&field(), value, false, &mut out);
@@ -191,6 +194,7 @@ mod tests {
         }
         assert_eq!(score(&field(), Value::UInt(u64::MAX), true, &mut Vec::new()), Ok(true));
         assert!(score(&field(), Value::Double(f64::NAN), true, &mut Vec::new()).is_err());
+        assert!(score(&field(), Value::Decimal("NaN"), true, &mut Vec::new()).is_err());
     }
 
     #[test]

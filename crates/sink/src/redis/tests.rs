@@ -17,22 +17,14 @@ const VALUE_BYTES_MAX_IN_TESTS: usize = 10_000;
 
 /// `shop.items`: id bigint, sku varchar null, price decimal(10,2) null, quantity bigint unsigned null.
 fn items() -> Arc<Schema> {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        kind,
-        native: String::new(),
-        nullable: true,
-        default: None,
-        hidden: false,
-        excluded: false,
-    };
+    let column = |name: &str, kind| Column::new(name, kind, "");
     let columns = vec![
         column("id", Type::Int { bits: 64, unsigned: false }),
         column("sku", Type::Text { charset: "utf8mb4".into() }),
         column("price", Type::Decimal { precision: 10, scale: 2 }),
         column("quantity", Type::Int { bits: 64, unsigned: true }),
     ];
-    Arc::new(Schema { id: 1, database: "shop".into(), table: "items".into(), columns, key: vec![0] })
+    Arc::new(Schema::new(1, "shop", "items", columns, vec![0]))
 }
 
 /// `1 sku 2.50 3`, with `-` for NULL.
@@ -87,6 +79,7 @@ fn plan(writes: serde_json::Value, changes: &str, flaws: &Flaws) -> Plan {
             marker: (*op == Op::Read).then_some(SnapshotMarker::First),
             before: before.as_ref().map(|row| Row::decode(&mut &row[..]).unwrap()),
             after: after.as_ref().map(|row| Row::decode(&mut &row[..]).unwrap()),
+            message: None,
         };
         plan.add(
             &Event { sequence: i as u64 + 1, change, schema: &schema, header: &header },

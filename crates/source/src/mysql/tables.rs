@@ -524,7 +524,7 @@ fn name_of(database: &str, table: &str) -> TableName {
 }
 
 fn same_shape(known: &Schema, new: &Schema) -> bool {
-    known.columns == new.columns && known.key == new.key
+    known.columns == new.columns && known.key == new.key && known.message_key == new.message_key
 }
 
 fn without_excluded(full: &Schema) -> Schema {
@@ -532,10 +532,9 @@ fn without_excluded(full: &Schema) -> Schema {
     let places: Vec<usize> = (0..full.columns.len()).filter(kept).collect();
     let moved = |old: &u16| places.iter().position(|&place| place == usize::from(*old)).map(|new| new as u16);
     Schema {
-        id: full.id,
-        database: full.database.clone(),
-        table: full.table.clone(),
         columns: places.iter().map(|&place| full.columns[place].clone()).collect(),
         key: full.key.iter().filter_map(moved).collect(),
+        message_key: full.message_key.as_ref().map(|key| key.iter().filter_map(moved).collect()),
+        ..full.clone()
     }
 }

@@ -148,7 +148,7 @@ impl Native {
             Native::Int { bits, sign, .. } => Type::Int { bits: *bits, unsigned: sign.unsigned },
             Native::Float { .. } => Type::Float,
             Native::Double { .. } => Type::Double,
-            Native::Decimal { precision, scale, .. } => Type::Decimal { precision: *precision, scale: *scale },
+            Native::Decimal { precision, scale, .. } => Type::Decimal { precision: *precision, scale: *scale as i16 },
             Native::Bit { width } => Type::Bit { width: *width },
             Native::Year { .. } => Type::Year,
             Native::Date => Type::Date,

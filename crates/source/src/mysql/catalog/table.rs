@@ -131,7 +131,7 @@ impl TableDef {
     /// The table's schema under this id.
     pub fn to_schema(&self, id: u32) -> Schema {
         let columns = self.layout().iter().map(|column| column.to_model()).collect();
-        Schema { id, database: self.database.clone(), table: self.table.clone(), columns, key: self.key() }
+        Schema::new(id, &self.database, &self.table, columns, self.key())
     }
 
     /// The columns that the log's rows carry, in order: the declared ones, then MariaDB's own.
@@ -244,13 +244,10 @@ impl ColumnDef {
 
     fn to_model(&self) -> Column {
         Column {
-            name: self.name.clone(),
-            kind: self.native.to_type(self.charset.as_deref()),
-            native: self.native_text(),
             nullable: self.nullable,
             default: self.default.clone(),
             hidden: self.hidden,
-            excluded: false,
+            ..Column::new(&self.name, self.native.to_type(self.charset.as_deref()), &self.native_text())
         }
     }
 }

@@ -128,7 +128,7 @@ pub fn guess_schema(map: &TableMap<'_>, charsets: &Charsets) -> Schema {
             ty::LONGLONG => int(64),
             ty::FLOAT => Type::Float,
             ty::DOUBLE => Type::Double,
-            ty::NEWDECIMAL => Type::Decimal { precision: wire.meta as u16 & 0xff, scale: (wire.meta >> 8) as u16 },
+            ty::NEWDECIMAL => Type::Decimal { precision: wire.meta as u16 & 0xff, scale: (wire.meta >> 8) as i16 },
             ty::YEAR => Type::Year,
             ty::DATE | ty::NEWDATE => Type::Date,
             ty::TIME | ty::TIME2 => Type::Time { fraction: wire.meta as u8 },
@@ -145,15 +145,10 @@ pub fn guess_schema(map: &TableMap<'_>, charsets: &Charsets) -> Schema {
             _ => Type::Text { charset: canonical(charset).to_owned() },
         };
         Column {
-            name: metadata.names.get(i).map_or_else(|| format!("c{i}"), |name| (*name).to_owned()),
-            kind,
-            native: String::new(),
             nullable: map.nullable(i),
-            default: None,
-            hidden: false,
-            excluded: false,
+            ..Column::new(&metadata.names.get(i).map_or_else(|| format!("c{i}"), |name| (*name).to_owned()), kind, "")
         }
     });
     let key = metadata.primary_key.iter().flatten().map(|(column, _)| *column).collect();
-    Schema { id: 1, database: map.database.to_owned(), table: map.table.to_owned(), columns: columns.collect(), key }
+    Schema::new(1, map.database, map.table, columns.collect(), key)
 }

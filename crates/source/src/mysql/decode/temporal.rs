@@ -105,7 +105,7 @@ fn checked_date(year: u64, month: u64, day: u64) -> Read<Date> {
     if year > 9999 || month > 12 || day > 31 {
         return Err(Bad("a date beyond 9999-12-31"));
     }
-    Ok(Date { year: year as u16, month: month as u8, day: day as u8 })
+    Ok(Date { year: year as i32, month: month as u8, day: day as u8 })
 }
 
 #[inline]

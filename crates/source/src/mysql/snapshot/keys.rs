@@ -130,16 +130,8 @@ mod tests {
     use headwater_model::Column;
 
     fn schema(kind: Type) -> Schema {
-        let column = Column {
-            name: "id".into(),
-            kind,
-            native: String::new(),
-            nullable: false,
-            default: None,
-            hidden: false,
-            excluded: false,
-        };
-        Schema { id: 1, database: "d".into(), table: "t".into(), columns: vec![column], key: vec![0] }
+        let column = Column { nullable: false, ..Column::new("id", kind, "") };
+        Schema::new(1, "d", "t", vec![column], vec![0])
     }
 
     fn int(value: i64) -> Vec<u8> {

@@ -38,6 +38,8 @@ enum Field {
     Uuid,
     Inet4,
     Inet6,
+    /// Of another database: no MySQL column becomes it, and no value reads as it.
+    Foreign,
 }
 
 const TYPE_TINY: u8 = 1;
@@ -109,6 +111,7 @@ impl Field {
             Type::Uuid => Field::Uuid,
             Type::Inet4 => Field::Inet4,
             Type::Inet6 => Field::Inet6,
+            _ => Field::Foreign,
         }
     }
 
@@ -145,6 +148,7 @@ impl Field {
             Field::Uuid => Value::Uuid(uuid(text(input)?)?),
             Field::Inet4 => Value::Inet4(text(input)?.parse::<std::net::Ipv4Addr>().ok()?.octets()),
             Field::Inet6 => Value::Inet6(text(input)?.parse::<std::net::Ipv6Addr>().ok()?.octets()),
+            Field::Foreign => return None,
         })
     }
 }
@@ -188,7 +192,7 @@ fn date_time(input: &mut &[u8]) -> Option<DateTime> {
         return None;
     }
     if length >= 4 {
-        let year = u16::from_le_bytes(take_array(&mut parts)?);
+        let year = i32::from(u16::from_le_bytes(take_array(&mut parts)?));
         let [month, day] = take_array(&mut parts)?;
         value.date = Date { year, month, day };
     }

@@ -164,27 +164,19 @@ mod tests {
     use headwater_model::Column;
 
     fn column(name: &str, kind: Type) -> Column {
-        Column {
-            name: name.into(),
-            kind,
-            native: String::new(),
-            nullable: false,
-            default: None,
-            hidden: false,
-            excluded: false,
-        }
+        Column { nullable: false, ..Column::new(name, kind, "") }
     }
 
     #[test]
     fn chunks_are_bounded_by_what_orders_them() {
         let int = || Type::Int { bits: 64, unsigned: false };
-        let mut schema = Schema {
-            id: 1,
-            database: "d`b".into(),
-            table: "t".into(),
-            columns: vec![column("a", int()), column("e", Type::Enum { members: vec!["x".into()] })],
-            key: vec![0],
-        };
+        let mut schema = Schema::new(
+            1,
+            "d`b",
+            "t",
+            vec![column("a", int()), column("e", Type::Enum { members: vec!["x".into()] })],
+            vec![0],
+        );
         assert_eq!(chunk(&schema, false, false, 5), "SELECT `a`, `e` FROM `d``b`.`t` ORDER BY `a` LIMIT 5");
         assert_eq!(
             chunk(&schema, true, true, 5),

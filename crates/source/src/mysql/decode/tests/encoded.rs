@@ -116,7 +116,7 @@ fn date_time() -> impl Strategy<Value = Cell> {
             let mut bytes = (0x80_0000_0000 | date << 17 | time).to_be_bytes()[3..].to_vec();
             let width = usize::from(fraction.div_ceil(2));
             bytes.extend_from_slice(&(micros / unit).to_be_bytes()[4 - width..]);
-            let date = Date { year, month, day };
+            let date = Date { year: i32::from(year), month, day };
             Cell {
                 wire: (ty::DATETIME2, vec![fraction]),
                 kind: Type::DateTime { fraction },
@@ -204,16 +204,11 @@ fn rows(kind: EventKind, columns: usize, images: &[Vec<u8>]) -> Vec<u8> {
 
 fn schema_of(cells: &[Cell], excluded: Option<usize>) -> Arc<Schema> {
     let column = |(i, cell): (usize, &Cell)| Column {
-        name: format!("c{i}"),
-        kind: cell.kind.clone(),
-        native: format!("{:?}", cell.kind),
-        nullable: true,
-        default: None,
-        hidden: false,
         excluded: excluded == Some(i),
+        ..Column::new(&format!("c{i}"), cell.kind.clone(), &format!("{:?}", cell.kind))
     };
     let columns = cells.iter().enumerate().map(column).collect();
-    Arc::new(Schema { id: 3, database: "d".to_owned(), table: "t".to_owned(), columns, key: vec![0] })
+    Arc::new(Schema::new(3, "d", "t", columns, vec![0]))
 }
 
 fn same(row: Option<Row<'_>>, cells: &[Cell], excluded: Option<usize>) -> bool {

@@ -44,6 +44,7 @@ fn cell(value: Value<'_>, kind: &Type) -> String {
         Value::Uuid(v) => hex(&v),
         Value::Inet4(v) => std::net::Ipv4Addr::from(v).to_string(),
         Value::Inet6(v) => std::net::Ipv6Addr::from(v).to_string(),
+        other => panic!("{other:?} of another database"),
     }
 }
 

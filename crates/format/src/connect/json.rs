@@ -1,0 +1,117 @@
+//! JSON texts as Jackson writes them.
+//!
+//! Invariant: only what JSON forbids is escaped; everything else passes as UTF-8. Start at [`string`].
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+/// Which of the two alphabets of base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alphabet {
+    /// With `+` and `/`.
+    Standard,
+    /// With `-` and `_`.
+    UrlSafe,
+}
+
+/// Appends `text` as a JSON string.
+#[inline]
+pub fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends `text` as it stands between the quotes of a JSON string.
+#[inline]
+pub fn escaped(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    for (index, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[copied..index]);
+        copied = index + 1;
+        let short = match byte {
+            b'"' => b'"',
+            b'\\' => b'\\',
+            0x08 => b'b',
+            0x09 => b't',
+            0x0a => b'n',
+            0x0c => b'f',
+            0x0d => b'r',
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                continue;
+            }
+        };
+        out.extend_from_slice(&[b'\\', short]);
+    }
+    out.extend_from_slice(&bytes[copied..]);
+}
+
+/// Appends `bytes` in base64 as a JSON string.
+pub fn base64(out: &mut Vec<u8>, bytes: &[u8], alphabet: Alphabet) {
+    out.push(b'"');
+    let start = out.len();
+    // Four characters for each three bytes that were begun.
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let room = &mut out[start..];
+    let written = match alphabet {
+        Alphabet::Standard => STANDARD.encode_slice(bytes, room),
+        Alphabet::UrlSafe => URL_SAFE.encode_slice(bytes, room),
+    };
+    out.truncate(start + written.unwrap_or(0));
+    out.push(b'"');
+}
+
+/// Appends `bytes` in hexadecimal digits as a JSON string.
+pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    for byte in bytes {
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    out.push(b'"');
+}
+
+/// Appends an integer.
+#[inline]
+pub fn integer(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_what_json_forbids_is_escaped() {
+        for (text, json) in [
+            ("", "\"\""),
+            ("a\"b\\c/d", "\"a\\\"b\\\\c/d\""),
+            ("\u{8}\t\n\u{c}\r", "\"\\b\\t\\n\\f\\r\""),
+            ("\0\u{1f}\u{7f}é世\u{2028}🎉", "\"\\u0000\\u001F\u{7f}é世\u{2028}🎉\""),
+        ] {
+            let mut out = Vec::new();
+            string(&mut out, text);
+            assert_eq!(std::str::from_utf8(&out).unwrap(), json);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_read_back(text: String, bytes: Vec<u8>) {
+            let mut out = Vec::new();
+            string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+            out.clear();
+            base64(&mut out, &bytes, Alphabet::Standard);
+            prop_assert_eq!(STANDARD.decode(&out[1..out.len() - 1]).unwrap(), bytes);
+        }
+    }
+}
