@@ -3,6 +3,7 @@
 //! Each kind of source is one declaration, from which parsing, help, the reference and the console follow. Invariant:
 //! nothing outside a source's own folder knows which kinds there are, except [`SOURCES`]. Start there.
 
+pub mod filter;
 pub mod mysql;
 
 use headwater_model::source::Source;

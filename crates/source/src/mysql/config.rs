@@ -2,8 +2,8 @@
 //!
 //! Invariant: [`Config::validate`] does no I/O and answers one [`Options`] that nothing downstream checks again.
 
-use super::filter::{BadPattern, Filter};
 use super::wire;
+use crate::filter::{BadPattern, Choice, Filter};
 use headwater_model::Secret;
 use headwater_model::limits::TRANSACTION_BYTES_MAX;
 use schemars::JsonSchema;
@@ -20,6 +20,9 @@ const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
 /// Connections that read a snapshot at most.
 const SNAPSHOT_WORKERS_MAX: u16 = 64;
 
+/// The server's own databases.
+pub const SYSTEM_DATABASES: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
+
 /// Rows of one snapshot chunk at most.
 const CHUNK_ROWS_MAX: u32 = 1_000_000;
 
@@ -32,7 +35,16 @@ pub struct Config {
     #[schemars(with = "String")]
     pub url: Secret,
 
-    /// The tables to capture, as `database.table`; `*` and `?` are wildcards. All tables when left out.
+    /// The databases to capture; `*` and `?` are wildcards, and `/…/` is a regular expression. All when left out.
+    #[serde(default)]
+    pub databases: Vec<String>,
+
+    /// Databases to leave out although `databases` names them.
+    #[serde(default)]
+    pub exclude_databases: Vec<String>,
+
+    /// The tables to capture, as `database.table`; `*` and `?` are wildcards, and `/…/` is a regular expression that fits
+    /// the whole name. All tables when left out.
     #[serde(default)]
     pub tables: Vec<String>,
 
@@ -262,7 +274,7 @@ impl Config {
             name: name.to_owned(),
             server_id,
             connection,
-            filter: Filter::new(&self.tables, &self.exclude_tables, &self.columns, &self.exclude_columns)?,
+            filter: Filter::new(self.choice(), &SYSTEM_DATABASES)?,
             snapshot: self.snapshot,
             chunk_rows: self.chunk_rows,
             snapshot_workers: self.snapshot_workers,
@@ -270,6 +282,19 @@ impl Config {
             statements: self.statements,
             transaction_bytes_max: self.transaction_bytes_max,
         })
+    }
+}
+
+impl Config {
+    fn choice(&self) -> Choice<'_> {
+        Choice {
+            databases: &self.databases,
+            exclude_databases: &self.exclude_databases,
+            tables: &self.tables,
+            exclude_tables: &self.exclude_tables,
+            columns: &self.columns,
+            exclude_columns: &self.exclude_columns,
+        }
     }
 }
 

@@ -12,7 +12,6 @@ pub mod config;
 pub mod decode;
 pub mod definitions;
 pub mod failure;
-pub mod filter;
 pub mod gtid;
 mod members;
 pub mod position;

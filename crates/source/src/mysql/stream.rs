@@ -6,11 +6,10 @@
 use super::access;
 use super::catalog::TableName;
 use super::commit::{Prepared, XA_STATE};
-use super::config::{Options, SnapshotMode};
+use super::config::{Options, SYSTEM_DATABASES, SnapshotMode};
 use super::decode::{Charsets, Decoder, Event};
 use super::definitions;
 use super::failure::{self, Refusal};
-use super::filter::Filter;
 use super::position::Position;
 use super::probe::ServerProbe;
 use super::server::Server;
@@ -20,6 +19,7 @@ use super::tables::Tables;
 use super::transaction::{Settings, Transactions, side_of_xa};
 use super::wire::{self, Canceller, Connection, Dump};
 use super::xa;
+use crate::filter::{Choice, Filter};
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
 use headwater_model::{Error, Kind, Result, Schema, TransactionBuilder};
 use std::collections::{BTreeMap, BTreeSet};
@@ -432,7 +432,7 @@ impl<'o> Stream<'o> {
             return intake.flush().map(|()| true);
         }
         let Some(patterns) = intake.snapshot_request() else { return Ok(false) };
-        let asked = match Filter::new(&patterns, &[], &[], &[]) {
+        let asked = match Filter::new(Choice { tables: &patterns, ..Choice::default() }, &SYSTEM_DATABASES) {
             Ok(filter) => {
                 let wanted = |schema: &Schema| filter.captures(&schema.database, &schema.table);
                 self.transactions.tables.read_again(wanted, intake)

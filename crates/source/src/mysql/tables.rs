@@ -7,9 +7,9 @@
 use super::catalog::{Catalog, ColumnDef, DdlError, Generated, Session, TableDef, TableEvent, TableName};
 use super::config::{Options, SnapshotMode};
 use super::decode::{Charsets, ColumnMap, Query, TableMap, TablePlan};
-use super::filter::Filter;
 use super::server::Server;
 use super::snapshot::{TABLE_PREFIX, TableState};
+use crate::filter::Filter;
 use headwater_model::change::Change;
 use headwater_model::source::{Intake, StateUpdate};
 use headwater_model::{Error, Result, Schema};
