@@ -5,6 +5,8 @@
 
 pub mod filter;
 pub mod mysql;
+mod net;
+pub mod postgres;
 
 use headwater_model::source::Source;
 use serde_json::Value;

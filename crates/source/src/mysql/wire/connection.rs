@@ -14,7 +14,7 @@ use super::fields::Truncated;
 use super::handshake;
 use super::options::Options;
 use super::packet::{FrameError, PacketStream};
-use super::transport::{Canceller, Socket, Transport};
+use crate::net::{Canceller, Socket, Transport};
 
 const COM_QUIT: u8 = 0x01;
 const COM_PING: u8 = 0x0e;
@@ -162,7 +162,7 @@ impl Connection {
             }
             _ => Error::Io { peer: peer.clone(), step: STEP, source },
         };
-        let socket = Socket::connect(address, options).map_err(unreachable)?;
+        let socket = Socket::connect(address, options.connect_timeout, options.keepalive).map_err(unreachable)?;
         socket.set_timeouts(timeout).map_err(unreachable)?;
         let canceller = Canceller::of(&socket).map_err(unreachable)?;
         let link = Link { peer, canceller, timeout };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::connection::{Connection, Link, ServerInfo, Turn};
 use super::error::{Error, Result};
 use super::packet::{LargePacket, Packet};
-use super::transport::{Canceller, Transport};
+use crate::net::{Canceller, Transport};
 
 const COM_BINLOG_DUMP: u8 = 0x12;
 const COM_REGISTER_SLAVE: u8 = 0x15;
@@ -150,7 +150,7 @@ impl Dump {
     /// later than the kernel's timers, while a short read timeout is rounded up to its ticks.
     pub fn wait(&mut self, bell: impl AsFd, limit: Duration) -> Result<bool> {
         let Connection { stream, link, .. } = &mut self.connection;
-        let waited = stream.transport_mut().wait(bell.as_fd(), limit);
+        let waited = stream.transport_mut().wait(Some(bell.as_fd()), limit);
         waited.map_err(|error| link.io(READING, error))
     }
 

@@ -9,10 +9,9 @@ use super::auth::{Credentials, Plugin};
 use super::connection::{Link, ServerInfo};
 use super::error::{Error, Result};
 use super::fields::{Fields, Truncated, put_lenenc, put_lenenc_bytes};
-use super::options::{Address, Options, TlsMode};
+use super::options::Options;
 use super::packet::{FrameError, PacketStream};
-use super::tls::{self, TlsFault};
-use super::transport::{Socket, Transport};
+use crate::net::{self, Address, Socket, TlsFault, TlsMode, Transport};
 
 /// No packet of the handshake is as large as this.
 const HANDSHAKE_PACKET_BYTES_MAX: usize = 64 * 1024;
@@ -134,7 +133,7 @@ fn start_tls(transport: Transport, address: &Address, options: &Options, link: &
     let Transport::Plain(socket) = transport else {
         return Err(link.protocol("starting TLS", "TLS runs already"));
     };
-    tls::upgrade(socket, address, &options.tls).map(Transport::Tls).map_err(|fault| match fault {
+    net::upgrade(socket, address, &options.tls).map(Transport::Tls).map_err(|fault| match fault {
         TlsFault::Io(error) => link.io("starting TLS", error),
         TlsFault::Refused(reason) => Error::Tls { peer: link.peer.clone(), reason },
     })

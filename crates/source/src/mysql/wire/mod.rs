@@ -16,14 +16,12 @@ mod options;
 pub mod packet;
 pub mod query;
 mod statement;
-mod tls;
-mod transport;
 mod url;
 
+pub use crate::net::{Address, Canceller, TlsMode, TlsOptions};
 pub use connection::{Connection, ServerInfo};
 pub use dump::{Dump, DumpRequest, DumpStart, Event};
 pub use error::{Error, Result, ServerError};
-pub use options::{Address, Options, Secret, TlsMode, TlsOptions};
+pub use options::{Options, Secret};
 pub use query::{Column, Done, ResultSet, Rows, text_values};
 pub use statement::{Param, Statement};
-pub use transport::Canceller;

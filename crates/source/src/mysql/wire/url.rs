@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Error, Result};
-use super::options::{Address, Options, TlsMode};
+use super::options::{Options, PORT_DEFAULT};
+use crate::net::{Address, TlsMode};
 
 impl Options {
     /// Options from a URL with the scheme `mysql` or `mariadb`.
@@ -80,7 +81,7 @@ fn parse_address(text: &str) -> Result<Address> {
         return Err(invalid("it names no host"));
     }
     let port = match port {
-        None => Address::PORT_DEFAULT,
+        None => PORT_DEFAULT,
         Some(port) => match port.parse() {
             Ok(port) if port != 0 => port,
             _ => {

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::options::{Address, Options};
+use super::Address;
 
 /// How many TCP probes may stay unanswered, and how far apart they are.
 const KEEPALIVE_PROBES: u32 = 4;
@@ -23,25 +23,27 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Socket {
     /// Connects to `address`, trying each of the host's IP addresses in turn.
-    pub fn connect(address: &Address, options: &Options) -> io::Result<Self> {
+    ///
+    /// `limit` is that of connecting; after a silence of `keepalive` TCP probes whether the peer is still there.
+    pub fn connect(address: &Address, limit: Duration, keepalive: Duration) -> io::Result<Self> {
         let (host, port) = match address {
             Address::Unix(path) => return UnixStream::connect(path).map(Self::Unix),
             Address::Tcp { host, port } => (host.as_str(), *port),
         };
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
         for resolved in (host, port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&resolved, options.connect_timeout) {
+            match TcpStream::connect_timeout(&resolved, limit) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     sockopt::set_socket_keepalive(&stream, true)?;
-                    sockopt::set_tcp_keepidle(&stream, options.keepalive)?;
+                    sockopt::set_tcp_keepidle(&stream, keepalive)?;
                     sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
                     sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
                     return Ok(Self::Tcp(stream));
@@ -106,7 +108,7 @@ impl Write for Socket {
 
 /// A socket, or TLS over it.
 #[derive(Debug)]
-pub(super) enum Transport {
+pub(crate) enum Transport {
     Plain(Socket),
     Tls(Box<StreamOwned<ClientConnection, Socket>>),
 }
@@ -120,7 +122,7 @@ impl Transport {
     }
 
     /// Waits until there may be something to read, or `bell` is readable, or `limit` passes; answers the first.
-    pub fn wait(&mut self, bell: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    pub fn wait(&mut self, bell: Option<BorrowedFd<'_>>, limit: Duration) -> io::Result<bool> {
         // What TLS has decrypted already is not seen by a poll of the socket.
         if let Self::Tls(stream) = self {
             let state = stream.conn.process_new_packets().map_err(io::Error::other)?;
@@ -129,14 +131,21 @@ impl Transport {
             }
         }
         let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
-        let mut watched = [
-            PollFd::from_borrowed_fd(self.socket().as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(bell, PollFlags::IN),
-        ];
-        match poll(&mut watched, Some(&limit)) {
+        let socket = self.socket().as_fd();
+        let mut watched = [socket, bell.unwrap_or(socket)].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let count = if bell.is_some() { 2 } else { 1 };
+        match poll(&mut watched[..count], Some(&limit)) {
             Ok(_) => Ok(!watched[0].revents().is_empty()),
             Err(Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The server's certificate, under TLS.
+    pub fn server_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream.conn.peer_certificates()?.first()?),
         }
     }
 
@@ -175,7 +184,7 @@ impl Write for Transport {
     }
 }
 
-/// Ends a connection from another thread: a read that blocks returns [`Error::Cancelled`](super::Error::Cancelled) at once.
+/// Ends a connection from another thread: a read that blocks ends at once.
 #[derive(Debug, Clone)]
 pub struct Canceller(Arc<Cancellation>);
 
@@ -186,7 +195,7 @@ struct Cancellation {
 }
 
 impl Canceller {
-    pub(super) fn of(socket: &Socket) -> io::Result<Self> {
+    pub(crate) fn of(socket: &Socket) -> io::Result<Self> {
         Ok(Self(Arc::new(Cancellation { cancelled: AtomicBool::new(false), socket: socket.try_clone()? })))
     }
 

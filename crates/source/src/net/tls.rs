@@ -1,4 +1,4 @@
-//! TLS by rustls: which certificates are trusted in which mode, and the handshake in the middle of MySQL's own.
+//! TLS by rustls: which certificates are trusted in which mode, and the handshake in the middle of the database's own.
 //!
 //! Invariant: `verify_ca` and `verify_identity` never fall back to anything weaker. Start at [`upgrade`].
 
@@ -18,18 +18,18 @@ use rustls::{
     StreamOwned,
 };
 
-use super::options::{Address, TlsMode, TlsOptions};
 use super::transport::Socket;
+use super::{Address, TlsMode, TlsOptions};
 
 /// Why TLS failed: the network's fault, or a text that says what was seen and what to do.
 #[derive(Debug)]
-pub(super) enum TlsFault {
+pub(crate) enum TlsFault {
     Io(io::Error),
     Refused(String),
 }
 
 /// Does the TLS handshake over `socket`.
-pub(super) fn upgrade(
+pub(crate) fn upgrade(
     mut socket: Socket,
     address: &Address,
     options: &TlsOptions,
