@@ -22,6 +22,7 @@ mod client;
 mod database;
 mod error;
 mod folder;
+pub mod golden;
 mod headwater;
 mod http;
 mod port;
