@@ -276,6 +276,10 @@ impl Intake for JournalIntake {
         self.shared.take_snapshot_request()
     }
 
+    fn has_snapshot_request(&self) -> bool {
+        self.shared.has_snapshot_request()
+    }
+
     fn durable_position(&self) -> Option<Vec<u8>> {
         self.journal.durable_position()
     }

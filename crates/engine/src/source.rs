@@ -128,7 +128,8 @@ impl Shared {
         Ok(())
     }
 
-    fn has_snapshot_request(&self) -> bool {
+    /// Whether a snapshot is asked for that no one has begun.
+    pub fn has_snapshot_request(&self) -> bool {
         !self.requests.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 

@@ -147,13 +147,16 @@ pub trait Intake {
     /// The next snapshot that a user asked for: patterns of tables, empty for all.
     fn snapshot_request(&mut self) -> Option<Vec<String>>;
 
+    /// Whether [`Self::snapshot_request`] would answer one.
+    fn has_snapshot_request(&self) -> bool;
+
     /// The position that is durable by now; what may be confirmed to the database.
     fn durable_position(&self) -> Option<Vec<u8>>;
 
     /// Whether the source is to end.
     fn stopping(&self) -> bool;
 
-    /// Tells the status page how things stand: `state` is one of connecting, snapshotting, streaming; `lag_us` is the
+    /// Tells the status page how things stand: `state` is one of connecting, snapshotting, streaming, finished; `lag_us` is the
     /// age of the newest event read.
     fn report(&mut self, report: SourceReport);
 }
@@ -161,7 +164,7 @@ pub trait Intake {
 /// What a source tells of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceReport {
-    /// connecting, snapshotting, streaming.
+    /// connecting, snapshotting, streaming, finished.
     pub phase: &'static str,
     /// The server and its version.
     pub server: String,

@@ -207,6 +207,10 @@ impl Intake for Printer {
         None
     }
 
+    fn has_snapshot_request(&self) -> bool {
+        false
+    }
+
     fn durable_position(&self) -> Option<Vec<u8>> {
         self.position.clone()
     }

@@ -119,6 +119,8 @@ pub enum SnapshotMode {
     WhenNeeded,
     /// At every start.
     Always,
+    /// Once, as `initial`, and nothing that changes after it.
+    InitialOnly,
 }
 
 /// Encryption of the connection.

@@ -41,6 +41,9 @@ const SNAPSHOT_HEARTBEAT: Duration = Duration::from_millis(100);
 /// How long a server may say nothing when no limit was configured.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// How often a source that has nothing more to read looks for the end.
+const FINISHED_LOOK: Duration = Duration::from_millis(200);
+
 /// A MySQL or MariaDB server's log.
 pub struct MySqlSource {
     options: Arc<Options>,
@@ -66,6 +69,8 @@ enum Ended {
     Stopped,
     /// There is a new snapshot to begin.
     ToBeginAgain,
+    /// Nothing but the snapshot was asked for, and it is in the journal.
+    Finished,
 }
 
 impl MySqlSource {
@@ -91,8 +96,13 @@ impl Source for MySqlSource {
             self.begins_anew = true;
         }
         let mut result = self.connect_and_follow(intake);
-        while let Ok(Ended::ToBeginAgain) = result {
-            result = self.connect_and_follow(intake);
+        loop {
+            match result {
+                Ok(Ended::ToBeginAgain) => result = self.connect_and_follow(intake),
+                Ok(Ended::Finished) if !rest_until_asked(&self.options, intake) => break,
+                Ok(Ended::Finished) => result = self.connect_and_follow(intake),
+                _ => break,
+            }
         }
         *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.is_stopped = result.as_ref().is_err_and(|error| *error.kind() == Kind::Stop);
@@ -173,7 +183,8 @@ impl MySqlSource {
                 Ok(Ended::ToBeginAgain)
             }
             Err(error) => Err(self.noticed(error)),
-            Ok(()) => Ok(Ended::Stopped),
+            Ok(()) if intake.stopping() => Ok(Ended::Stopped),
+            Ok(()) => Ok(Ended::Finished),
         }
     }
 
@@ -243,6 +254,19 @@ impl MySqlSource {
             Failed::Asked | Failed::Unseen(_) => Error::reconnect("a snapshot is to begin"),
         }
     }
+}
+
+/// Waits, without a connection, for the end or for a snapshot that is asked for. Answers whether it was the latter.
+fn rest_until_asked(options: &Options, intake: &mut dyn Intake) -> bool {
+    tracing::info!(source = options.name, "the snapshot is in the journal; nothing more is read");
+    while !intake.stopping() {
+        intake.report(SourceReport { phase: "finished", ..SourceReport::default() });
+        if intake.has_snapshot_request() {
+            return true;
+        }
+        std::thread::sleep(FINISHED_LOOK);
+    }
+    false
 }
 
 fn not_ours(options: &Options, error: super::position::NotPosition) -> Error {
@@ -405,6 +429,11 @@ impl<'o> Stream<'o> {
                 return Ok(intake.flush()?);
             }
             self.transactions.poll_snapshot(intake)?;
+            let is_read = self.transactions.snapshot.is_none() && self.transactions.is_between();
+            if is_read && self.options.snapshot == SnapshotMode::InitialOnly {
+                self.transactions.save_position(intake)?;
+                return Ok(intake.flush()?);
+            }
             if !self.has_arrived()? {
                 continue;
             }

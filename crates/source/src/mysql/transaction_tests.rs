@@ -136,6 +136,10 @@ impl Intake for Kept {
     fn snapshot_request(&mut self) -> Option<Vec<String>> {
         None
     }
+
+    fn has_snapshot_request(&self) -> bool {
+        false
+    }
     fn durable_position(&self) -> Option<Vec<u8>> {
         self.position.clone()
     }
