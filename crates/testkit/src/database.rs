@@ -47,7 +47,7 @@ impl Database {
         let init: Vec<String> =
             options.iter().filter(|o| INIT_OPTIONS.iter().any(|i| o.starts_with(i))).cloned().collect();
         let folder = TestFolder::for_server(flavor.scheme())?;
-        template::copy_to(&folder.path().join("data"), &programs, &init)?;
+        template::copy_database_to(&folder.path().join("data"), &programs, &init)?;
         let client = Client::new(&programs, &folder.path().join("sock"))?;
         let mut database = Self { programs, port: free_port()?, options, client, process: None, folder };
         database.restart()?;

@@ -3,7 +3,7 @@
 //! Invariant: whatever a test starts ends with it. A dropped server is killed and its folder removed; when the test process
 //! itself is killed, the kernel kills its servers, and the next run removes the folders it left.
 //!
-//! Start at [`Database`], [`Redis`] and [`Headwater`]. Nothing here sleeps to wait for an effect: see [`wait_until`].
+//! Start at [`Database`], [`Postgres`], [`Redis`] and [`Headwater`]. Nothing here sleeps to wait for an effect: see [`wait_until`].
 //!
 //! ```no_run
 //! use headwater_testkit::{Database, Flavor, Redis};
@@ -26,6 +26,7 @@ pub mod golden;
 mod headwater;
 mod http;
 mod port;
+mod postgres;
 mod process;
 mod programs;
 mod proxy;
@@ -44,10 +45,11 @@ pub use folder::TestFolder;
 pub use headwater::{Headwater, Output};
 pub use http::http_get;
 pub use port::{Port, free_port};
+pub use postgres::{Postgres, PostgresRelease, PostgresSession};
 pub use programs::Flavor;
 pub use proxy::Proxy;
 pub use redis::Redis;
-pub use report::{flavors, say, seed, skip};
+pub use report::{flavors, postgres_releases, say, seed, skip};
 pub use resp::{Connection, Reply};
 pub use wait::wait_until;
 pub use workload::{Load, Workload};

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -141,10 +141,23 @@ pub(crate) fn tail(log: &Path) -> String {
 }
 
 /// Runs `command` to its end as the servers' account; its output is in the error.
-pub(crate) fn run_as_server(mut command: Command) -> Result {
+pub(crate) fn run_as_server(command: Command) -> Result {
+    run_as_server_with(command, "")
+}
+
+/// As [`run_as_server`], with a short `input`.
+pub(crate) fn run_as_server_with(mut command: Command, input: &str) -> Result {
     as_server(&mut command)?;
     let program = command.get_program().to_owned();
-    let output = command.stdin(Stdio::null()).output().attempt(|| format!("run {}", program.display()))?;
+    let mut run = || {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that ends without reading says why by its status.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        child.wait_with_output()
+    };
+    let output = run().attempt(|| format!("run {}", program.display()))?;
     if output.status.success() {
         return Ok(());
     }

@@ -137,12 +137,12 @@ fn server_name(flavor: Flavor) -> &'static str {
     if flavor.is_mariadb() { "mariadbd" } else { "mysqld" }
 }
 
-fn missing(what: &str) -> Error {
+pub(crate) fn missing(what: &str) -> Error {
     Error::new(format!("{what} is not on this machine; install it with: scripts/setup test"))
 }
 
 /// Where `scripts/setup` may have put servers, in the order in which they are tried.
-fn servers_homes() -> Vec<PathBuf> {
+pub(crate) fn servers_homes() -> Vec<PathBuf> {
     if let Some(home) = env::var_os(SERVERS_HOME) {
         return vec![PathBuf::from(home)];
     }
@@ -152,7 +152,7 @@ fn servers_homes() -> Vec<PathBuf> {
     [Some(PathBuf::from(SERVERS_OF_ROOT)), own].into_iter().flatten().collect()
 }
 
-fn on_path(name: &str) -> Vec<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(SYSTEM_FOLDERS.iter().map(PathBuf::from));
     folders.map(|folder| folder.join(name)).filter(|program| program.is_file()).collect()

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::postgres::PostgresPrograms;
 use crate::programs::Programs;
-use crate::{Flavor, process};
+use crate::{Flavor, PostgresRelease, process};
 
 /// Set to 1, a test whose server is missing is skipped instead of failing.
 const MAY_SKIP: &str = "HEADWATER_TEST_MAY_SKIP";
@@ -56,6 +57,22 @@ pub fn flavors() -> Vec<Flavor> {
     for flavor in Flavor::ALL {
         match Programs::find(flavor) {
             Ok(_) => found.push(flavor),
+            Err(missing) => skip(&missing.to_string()),
+        }
+    }
+    found
+}
+
+/// The PostgreSQL servers of this machine; each one that is missing is skipped by name.
+///
+/// # Panics
+/// When one is missing and skipping is not allowed, see [`skip`].
+#[track_caller]
+pub fn postgres_releases() -> Vec<PostgresRelease> {
+    let mut found = Vec::new();
+    for release in PostgresRelease::ALL {
+        match PostgresPrograms::find(release) {
+            Ok(_) => found.push(release),
             Err(missing) => skip(&missing.to_string()),
         }
     }

@@ -18,9 +18,10 @@ use crate::{PASSWORD, Result, TestFolder, USER};
 /// Initialising on a loaded machine; a recovery after a kill is faster.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// Copies the data folder for `programs`, initialised with `init` options, to `target`, which must not exist.
-pub(crate) fn copy_to(target: &Path, programs: &Programs, init: &[String]) -> Result {
-    let template = template(programs, init)?;
+/// Copies the data folder of the servers called `name` to `target`, which must not exist. `key` is all that decides how the
+/// folder looks; `make` gets a temporary folder and makes the data folder in it, once per machine and key.
+pub(crate) fn copy_to(target: &Path, name: &str, key: &impl Hash, make: impl FnOnce(&Path, &Path) -> Result) -> Result {
+    let template = template(name, key, make)?;
     let mut copy = Command::new("cp");
     copy.args(["-a", "--reflink=auto"]).arg(&template).arg(target);
     if !cfg!(target_os = "linux") {
@@ -34,11 +35,11 @@ pub(crate) fn copy_to(target: &Path, programs: &Programs, init: &[String]) -> Re
     Err(crate::Error::new(format!("cp {} {}: {status}", template.display(), target.display())))
 }
 
-fn template(programs: &Programs, init: &[String]) -> Result<PathBuf> {
+fn template(name: &str, key: &impl Hash, make: impl FnOnce(&Path, &Path) -> Result) -> Result<PathBuf> {
     let folder = process::private_folder("templates")?;
-    let mut key = DefaultHasher::new();
-    (&programs.version, &programs.server, init).hash(&mut key);
-    let name = format!("{}-{:016x}", programs.flavor.scheme(), key.finish());
+    let mut hash = DefaultHasher::new();
+    key.hash(&mut hash);
+    let name = format!("{name}-{:016x}", hash.finish());
     let path = folder.join(&name);
     // Parallel test processes wait for the first one; the lock ends with its holder, however that ends.
     let lock = folder.join(format!("{name}.lock"));
@@ -47,14 +48,23 @@ fn template(programs: &Programs, init: &[String]) -> Result<PathBuf> {
     if !path.exists() {
         let aside = TestFolder::for_server("template")?;
         let data = aside.path().join("data");
-        initialise(programs, init, aside.path(), &data)?;
-        add_user(programs, init, aside.path(), &data)?;
-        // Each copy shall make a UUID of its own.
-        let _ = fs::remove_file(data.join("auto.cnf"));
+        make(aside.path(), &data)?;
         // Both lie in the temporary folder, so this is one rename: the template appears whole or not at all.
         fs::rename(&data, &path).attempt(|| format!("put {} in place", path.display()))?;
     }
     Ok(path)
+}
+
+/// Copies the data folder for a MySQL or MariaDB of `programs`, initialised with `init` options.
+pub(crate) fn copy_database_to(target: &Path, programs: &Programs, init: &[String]) -> Result {
+    let key = (&programs.version, &programs.server, init);
+    copy_to(target, programs.flavor.scheme(), &key, |aside, data| {
+        initialise(programs, init, aside, data)?;
+        add_user(programs, init, aside, data)?;
+        // Each copy shall make a UUID of its own.
+        let _ = fs::remove_file(data.join("auto.cnf"));
+        Ok(())
+    })
 }
 
 fn initialise(programs: &Programs, init: &[String], aside: &Path, data: &Path) -> Result {
