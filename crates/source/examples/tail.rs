@@ -1,8 +1,8 @@
 //! Prints what a source makes of a server's log: each transaction and its changes, as they come.
 //!
-//! `cargo run -p headwater-source --example tail -- 'mysql://user:password@host:3306' ['shop.*' …]`
+//! `cargo run -p headwater-source --example tail -- 'mysql://user:password@host:3306' ['shop.*' …]`, or a `postgres://` URL.
 //!
-//! With `COUNT=1` it only counts, and says each second how many changes came. Invariant: nothing is stored, so it begins at
+//! With `SETTINGS` as a JSON object the source has more than its URL and tables. With `COUNT=1` it only counts, and says each second how many changes came. Invariant: nothing is stored, so it begins at
 //! the log's present end, or after the position in `FROM` that an earlier run printed.
 
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
@@ -22,8 +22,14 @@ fn run() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().ok_or_else(|| Error::stop("usage: tail URL [TABLES…]"))?;
     let tables: Vec<String> = arguments.collect();
-    let kind = SOURCES.iter().find(|kind| kind.name() == "mysql").ok_or_else(|| Error::stop("no such source"))?;
-    let settings = serde_json::json!({ "url": url, "tables": tables, "snapshot": "never", "statements": true });
+    let name = url.split("://").next().unwrap_or_default().replace("postgresql", "postgres");
+    let kind = SOURCES.iter().find(|kind| kind.name() == name).ok_or_else(|| Error::stop("no such source"))?;
+    let mut settings = serde_json::json!({ "url": url, "tables": tables, "snapshot": "never" });
+    let more = std::env::var("SETTINGS").ok().and_then(|more| serde_json::from_str(&more).ok());
+    let serde_json::Value::Object(more) = more.unwrap_or_else(|| serde_json::json!({})) else {
+        return Err(Error::stop("SETTINGS is no JSON object"));
+    };
+    settings.as_object_mut().into_iter().for_each(|settings| settings.extend(more.clone()));
     if std::env::var_os("CHECK").is_some() {
         for finding in kind.check("tail", &settings).map_err(|error| Error::stop(error.to_string()))? {
             println!("{:?}: {}\n    {}", finding.severity, finding.what, finding.mend);

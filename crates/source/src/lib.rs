@@ -12,7 +12,7 @@ use headwater_model::source::Source;
 use serde_json::Value;
 
 /// Every kind of source.
-pub static SOURCES: &[&dyn SourceType] = &[&mysql::MySql, &mysql::MariaDb];
+pub static SOURCES: &[&dyn SourceType] = &[&mysql::MySql, &mysql::MariaDb, &postgres::Postgres];
 
 /// What a kind of source declares.
 pub trait SourceType: Sync {

@@ -1,0 +1,414 @@
+//! The configuration of a `postgres:` source: one declaration that feeds parsing, help and the reference.
+//!
+//! Invariant: [`Config::validate`] does no I/O and answers one [`Options`] that nothing downstream checks again.
+
+use super::wire;
+use crate::filter::{BadPattern, Choice, Filter};
+use headwater_model::Secret;
+use headwater_model::limits::TRANSACTION_BYTES_MAX;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Schemas that are the server's own.
+pub(super) const SYSTEM_SCHEMAS: &[&str] = &["pg_catalog", "information_schema", "pg_toast"];
+
+/// Bytes of a slot's name, and of any other: PostgreSQL's NAMEDATALEN less one.
+const NAME_BYTES_MAX: usize = 63;
+
+/// How often the server hears from us: the shortest and the longest.
+const STATUS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+const STATUS_INTERVAL_MAX: Duration = Duration::from_secs(30);
+
+/// Reads the write-ahead log of a PostgreSQL server (12 to 18) through a replication slot.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the server is, who we are and which database is read: `postgres://user:password@host:5432/database`. Several
+    /// hosts, separated by commas, are tried in turn; libpq's parameters such as `?sslmode=verify-full` or
+    /// `&target_session_attrs=primary` may follow. `?host=/run/postgresql` is a Unix socket.
+    #[schemars(with = "String")]
+    pub url: Secret,
+
+    /// The schemas to capture; `*` and `?` are wildcards. All of them when left out.
+    #[serde(default)]
+    pub schemas: Vec<String>,
+
+    /// Schemas to leave out.
+    #[serde(default)]
+    pub exclude_schemas: Vec<String>,
+
+    /// The tables to capture, as `schema.table`; `*` and `?` are wildcards, and what stands between slashes is a regular
+    /// expression. All tables when left out.
+    #[serde(default)]
+    pub tables: Vec<String>,
+
+    /// Tables to leave out although `tables` names them.
+    #[serde(default)]
+    pub exclude_tables: Vec<String>,
+
+    /// The columns to capture, as `schema.table.column`. Only the tables named here are narrowed.
+    #[serde(default)]
+    pub columns: Vec<String>,
+
+    /// Columns to leave out, as `schema.table.column`.
+    #[serde(default)]
+    pub exclude_columns: Vec<String>,
+
+    /// Whether the rows that are there already are read too.
+    #[serde(default)]
+    pub snapshot: SnapshotMode,
+
+    /// Which tables a snapshot reads.
+    #[serde(default)]
+    pub snapshot_scope: SnapshotScope,
+
+    /// The replication slot; it is created when it is not there. `headwater_` and the source's name when left out.
+    #[serde(default)]
+    pub slot: Option<String>,
+
+    /// Whether a slot that is created is kept on standbys too, so that the source can go on after a failover
+    /// (PostgreSQL 17 and later).
+    #[serde(default)]
+    pub slot_failover: bool,
+
+    /// The publication that says what the server sends. `headwater_` and the source's name when left out.
+    #[serde(default)]
+    pub publication: Option<String>,
+
+    /// What is done when the publication is not there.
+    #[serde(default)]
+    pub publication_create: PublicationMode,
+
+    /// Whether a publication that is created shows the changes of partitions as changes of the partitioned table.
+    #[serde(default)]
+    pub publish_via_partition_root: bool,
+
+    /// Whether messages that were written into the log by `pg_logical_emit_message` are kept (PostgreSQL 14 and later).
+    #[serde(default = "yes")]
+    pub messages: bool,
+
+    /// Encryption; the same can be said in the URL.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+
+    /// How often the server is told what is safe here and need not be kept any longer, such as `1s`.
+    #[serde(default = "status_interval_default")]
+    pub status_interval: String,
+
+    /// How long connecting may take, such as `10s`.
+    #[serde(default = "connect_timeout_default")]
+    pub connect_timeout: String,
+
+    /// How long a query may stay silent, such as `60s`.
+    #[serde(default = "query_timeout_default")]
+    pub query_timeout: String,
+
+    /// Bytes of one transaction that are kept in memory; what is larger goes to a file as it arrives.
+    #[serde(default = "transaction_bytes_max_default")]
+    #[schemars(range(min = 65_536))]
+    pub transaction_bytes_max: usize,
+}
+
+/// Whether a snapshot is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotMode {
+    /// Once, at the first start, and of tables that are added to the configuration later.
+    #[default]
+    Initial,
+    /// Never: only what changes from the first start on.
+    Never,
+    /// As `initial`, and again whenever the slot no longer leads on from what is held here.
+    WhenNeeded,
+    /// At every start.
+    Always,
+}
+
+/// Which tables a snapshot reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotScope {
+    /// Those whose changes are published: each row once.
+    #[default]
+    Published,
+    /// Every table by itself, as Debezium does: a row of a partition is read for the partition and for each table above it,
+    /// and unlogged tables are read although their changes never come.
+    Every,
+}
+
+/// What is done when the publication is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PublicationMode {
+    /// It is created for all tables, which takes a superuser.
+    #[default]
+    AllTables,
+    /// It is created for the tables that are captured, which takes their owner; tables that are captured later are added at
+    /// the next start.
+    Filtered,
+    /// It is created without a table; tables are added by hand.
+    NoTables,
+    /// That is an error.
+    Disabled,
+}
+
+/// Encryption of the connection.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// How much is asked of the server.
+    #[serde(default)]
+    pub mode: Option<TlsMode>,
+    /// A PEM file of the authorities to trust; the system's when left out.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// A PEM file with our own certificate.
+    #[serde(default)]
+    pub cert_file: Option<PathBuf>,
+    /// A PEM file with that certificate's private key.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// The name that the server's certificate must carry, when it is not the host's.
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+/// How much encryption is asked of the server; libpq's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// Never encrypt.
+    Disable,
+    /// Encrypt when the server can; its certificate is not checked. The default.
+    Prefer,
+    /// Encrypt or fail; the certificate is not checked.
+    Require,
+    /// The certificate must also be signed by a trusted authority.
+    VerifyCa,
+    /// The certificate must also carry the host's name.
+    VerifyFull,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A key is missing, unknown or of the wrong type.
+    #[error("{0}")]
+    Shape(String),
+    /// The URL cannot be read.
+    #[error("url: {0}")]
+    Url(String),
+    /// A pattern cannot be read.
+    #[error(transparent)]
+    Pattern(#[from] BadPattern),
+    /// A value is out of its range.
+    #[error("{key}: {seen} is not allowed; {allowed}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What it says.
+        seen: String,
+        /// What it may say.
+        allowed: &'static str,
+    },
+}
+
+/// A validated configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The source's name.
+    pub name: String,
+    /// How to reach the servers.
+    pub connection: wire::Options,
+    /// What is captured.
+    pub filter: Filter,
+    /// Whether rows that are there already are read.
+    pub snapshot: SnapshotMode,
+    /// Of which tables.
+    pub snapshot_scope: SnapshotScope,
+    /// The slot's name.
+    pub slot: String,
+    /// Whether it is created as one that survives a failover.
+    pub slot_failover: bool,
+    /// The publication's name.
+    pub publication: String,
+    /// What is done when it is not there.
+    pub publication_create: PublicationMode,
+    /// How it is created.
+    pub publish_via_partition_root: bool,
+    /// Whether messages are kept.
+    pub messages: bool,
+    /// How often the server hears from us.
+    pub status_interval: Duration,
+    /// Bytes of one transaction that are kept in memory.
+    pub transaction_bytes_max: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn status_interval_default() -> String {
+    "1s".to_owned()
+}
+
+fn connect_timeout_default() -> String {
+    "10s".to_owned()
+}
+
+fn query_timeout_default() -> String {
+    "60s".to_owned()
+}
+
+fn transaction_bytes_max_default() -> usize {
+    TRANSACTION_BYTES_MAX
+}
+
+impl Config {
+    /// Reads a configuration from the value under `postgres:`.
+    pub fn from_value(value: serde_json::Value) -> Result<Self, ConfigError> {
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            // The text of a serde error may repeat a value, and the URL holds a password: it is said without values.
+            let (path, inner) = (error.path().to_string(), error.inner());
+            ConfigError::Shape(if path == "." { inner.to_string() } else { format!("{path}: {inner}") })
+        })
+    }
+
+    /// Checks every value and turns the configuration into [`Options`]. `name` is the source's name.
+    pub fn validate(&self, name: &str) -> Result<Options, ConfigError> {
+        let mut connection =
+            wire::Options::from_url(self.url.reveal()).map_err(|error| ConfigError::Url(error.to_string()))?;
+        if connection.user.is_empty() {
+            return Err(ConfigError::Url("it names no user; write postgres://user:password@host/database".to_owned()));
+        }
+        if let Some(tls) = &self.tls {
+            tls.apply(&mut connection.tls);
+        }
+        connection.connect_timeout = duration("connect_timeout", &self.connect_timeout)?;
+        connection.read_timeout = Some(duration("query_timeout", &self.query_timeout)?);
+        let status_interval = duration("status_interval", &self.status_interval)?;
+        if !(STATUS_INTERVAL_MIN..=STATUS_INTERVAL_MAX).contains(&status_interval) {
+            return Err(ConfigError::Value {
+                key: "status_interval",
+                seen: format!("{status_interval:?}"),
+                allowed: "it lies between 100ms and 30s",
+            });
+        }
+        if !(1 << 16..=1 << 30).contains(&self.transaction_bytes_max) {
+            return Err(ConfigError::Value {
+                key: "transaction_bytes_max",
+                seen: self.transaction_bytes_max.to_string(),
+                allowed: "it lies between 64 KiB and 1 GiB",
+            });
+        }
+        let choice = Choice {
+            databases: &self.schemas,
+            exclude_databases: &self.exclude_schemas,
+            tables: &self.tables,
+            exclude_tables: &self.exclude_tables,
+            columns: &self.columns,
+            exclude_columns: &self.exclude_columns,
+        };
+        Ok(Options {
+            name: name.to_owned(),
+            connection,
+            filter: Filter::new(choice, SYSTEM_SCHEMAS)?,
+            snapshot: self.snapshot,
+            snapshot_scope: self.snapshot_scope,
+            slot: slot_name(self.slot.as_deref(), name)?,
+            slot_failover: self.slot_failover,
+            publication: publication_name(self.publication.as_deref(), name)?,
+            publication_create: self.publication_create,
+            publish_via_partition_root: self.publish_via_partition_root,
+            messages: self.messages,
+            status_interval,
+            transaction_bytes_max: self.transaction_bytes_max,
+        })
+    }
+}
+
+/// The slot's name, checked as the server would; the source's own name is made to fit.
+fn slot_name(chosen: Option<&str>, source: &str) -> Result<String, ConfigError> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let Some(name) = chosen else { return Ok(derived_name(source)) };
+    match !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(fits) {
+        true => Ok(name.to_owned()),
+        false => Err(ConfigError::Value {
+            key: "slot",
+            seen: format!("{name:?}"),
+            allowed: "it consists of 1 to 63 lower-case letters, digits and underscores",
+        }),
+    }
+}
+
+fn publication_name(chosen: Option<&str>, source: &str) -> Result<String, ConfigError> {
+    let Some(name) = chosen else { return Ok(derived_name(source)) };
+    match !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.contains('\0') {
+        true => Ok(name.to_owned()),
+        false => {
+            Err(ConfigError::Value { key: "publication", seen: format!("{name:?}"), allowed: "it has 1 to 63 bytes" })
+        }
+    }
+}
+
+fn derived_name(source: &str) -> String {
+    let fit = |c: char| match c.to_ascii_lowercase() {
+        c if c.is_ascii_lowercase() || c.is_ascii_digit() => c,
+        _ => '_',
+    };
+    let name = "headwater_".chars().chain(source.chars().map(fit));
+    name.take(NAME_BYTES_MAX).collect()
+}
+
+impl Tls {
+    fn apply(&self, options: &mut wire::TlsOptions) {
+        if let Some(mode) = self.mode {
+            options.mode = match mode {
+                TlsMode::Disable => wire::TlsMode::Disabled,
+                TlsMode::Prefer => wire::TlsMode::Preferred,
+                TlsMode::Require => wire::TlsMode::Required,
+                TlsMode::VerifyCa => wire::TlsMode::VerifyCa,
+                TlsMode::VerifyFull => wire::TlsMode::VerifyIdentity,
+            };
+        }
+        let replace = |into: &mut Option<PathBuf>, from: &Option<PathBuf>| {
+            if from.is_some() {
+                into.clone_from(from);
+            }
+        };
+        replace(&mut options.ca, &self.ca_file);
+        replace(&mut options.cert, &self.cert_file);
+        replace(&mut options.key, &self.key_file);
+        if self.server_name.is_some() {
+            options.server_name.clone_from(&self.server_name);
+        }
+    }
+}
+
+/// Reads `250ms`, `10s`, `5m` or `1h`.
+fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms)) {
+        Some(ms) if ms > 0 => Ok(Duration::from_millis(ms)),
+        _ => Err(ConfigError::Value {
+            key,
+            seen: format!("{text:?}"),
+            allowed: "it is a number above 0 with ms, s, m or h, such as 10s",
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

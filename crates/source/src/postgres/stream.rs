@@ -1,0 +1,403 @@
+//! The source itself: connects, goes on where the journal ends, and follows the slot's stream until told to stop.
+//!
+//! Invariant: whatever ends a run, the journal ends at a transaction's end, and the next run begins there; the server hears
+//! of a position only when the journal has it on disk. Start at [`PostgresSource::run`].
+
+use super::catalogue::Catalogue;
+use super::config::{Options, SYSTEM_SCHEMAS, SnapshotMode};
+use super::decode::Reader;
+use super::failure;
+use super::lsn::Lsn;
+use super::position::{NotPosition, Position};
+use super::probe::ServerProbe;
+use super::publication;
+use super::server::Server;
+use super::slot::{self, Created, Slot};
+use super::snapshot::{self, Place};
+use super::start::{self, Begin};
+use super::tables::Tables;
+use super::transaction::Transactions;
+use super::wire::{Canceller, Connection, Event, Replication};
+use crate::filter::{Choice, Filter};
+use headwater_model::calendar::now_us;
+use headwater_model::source::{Intake, Probe, Source, SourceReport};
+use headwater_model::{Error, Kind, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a position that only moved past other tables' transactions may stay unsaved.
+const POSITION_SAVE: Duration = Duration::from_millis(200);
+
+/// How often the status page is told where we are.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// How long a wait for the stream lasts at most, so that what has become durable meanwhile is confirmed.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// How long a server may say nothing at all: it asks for a sign of life long before.
+const SILENCE: Duration = Duration::from_secs(150);
+
+/// A PostgreSQL server's log.
+pub struct PostgresSource {
+    options: Arc<Options>,
+    /// End the connections that are being read.
+    cancellers: Arc<Mutex<Vec<Canceller>>>,
+    /// The server of several that answered last.
+    host: usize,
+    /// The slot no longer leads on from here, and a new snapshot is asked for.
+    begins_anew: bool,
+    /// Streaming has begun at least once in this process.
+    has_begun: bool,
+    /// An error has stopped it, which only a person can lift.
+    is_stopped: bool,
+}
+
+/// How a run ended, other than by an error.
+enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// There is a new snapshot to begin.
+    ToBeginAgain,
+}
+
+impl PostgresSource {
+    /// A source that has not connected yet.
+    pub fn new(options: Options) -> Self {
+        PostgresSource {
+            options: Arc::new(options),
+            cancellers: Arc::default(),
+            host: 0,
+            begins_anew: false,
+            has_begun: false,
+            is_stopped: false,
+        }
+    }
+}
+
+impl Source for PostgresSource {
+    fn run(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        // The log cannot be read on where it stopped the source: a snapshot begins after that place.
+        if std::mem::take(&mut self.is_stopped) && intake.snapshot_request().is_some() {
+            self.begins_anew = true;
+        }
+        let mut result = self.connect_and_follow(intake);
+        while let Ok(Ended::ToBeginAgain) = result {
+            result = self.connect_and_follow(intake);
+        }
+        self.cancellers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.is_stopped = result.as_ref().is_err_and(|error| *error.kind() == Kind::Stop);
+        match result {
+            // Stopping cuts the connection, which is no error then.
+            Err(_) if intake.stopping() => intake.flush(),
+            other => other.map(|_| ()),
+        }
+    }
+
+    fn stopper(&self) -> Box<dyn Fn() + Send + Sync> {
+        let cancellers = self.cancellers.clone();
+        Box::new(move || {
+            let cancellers = cancellers.lock().unwrap_or_else(PoisonError::into_inner);
+            cancellers.iter().for_each(Canceller::cancel);
+        })
+    }
+
+    fn probe(&self) -> Arc<dyn Probe> {
+        Arc::new(ServerProbe::new(self.options.clone()))
+    }
+}
+
+impl PostgresSource {
+    fn connect_and_follow(&mut self, intake: &mut dyn Intake) -> Result<Ended> {
+        let options = self.options.clone();
+        let (mut connection, server) = start::connect(&options, &mut self.host)?;
+        self.cancellers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.opened(connection.canceller());
+        if intake.stopping() {
+            return Ok(Ended::Stopped);
+        }
+        start::require(&options, &server)?;
+        // What was collected of transactions that had not ended will be read again.
+        for side in intake.sides() {
+            intake.abort_side(&side)?;
+        }
+        let mut catalogue = Catalogue::new(options.clone(), self.host);
+        publication::ensure(&options, &mut connection, &server, &catalogue.tables()?)?;
+        let (position, created) = self.place_to_go_on(&mut connection, &server, intake)?;
+        let is_anew = created.is_some() && intake.position().is_some();
+        let tables = Tables::new(options.clone(), catalogue.types()?, intake);
+        let mut transactions = Transactions::new(&options.name, options.transaction_bytes_max, tables, position);
+        if is_anew {
+            snapshot::forget(&mut transactions, intake);
+        } else if options.snapshot == SnapshotMode::Always && !self.has_begun {
+            snapshot::read_again(&mut transactions, |_, _| true, intake);
+        }
+        // The place where reading begins is kept at once, so that what is committed from now on is never missed; and with it
+        // that what lies between an older place and this one is to be read from the tables.
+        transactions.keep_position();
+        transactions.save_position(intake)?;
+        intake.flush()?;
+        (self.begins_anew, self.has_begun) = (false, true);
+        let opened = |canceller| self.opened(canceller);
+        let place = Place { options: &options, server: &server, host: self.host, created, opened: &opened };
+        snapshot::take(place, &mut transactions, intake)?;
+        tracing::info!(
+            source = options.name,
+            server = server.title(),
+            position = %transactions.position(),
+            encrypted = connection.is_encrypted(),
+            "following the log"
+        );
+        let wire = start::stream(&options, connection, &server, transactions.position())?;
+        Stream::new(&options, wire, &server, transactions, catalogue)?.follow(intake)
+    }
+
+    /// The position after which the slot streams, and the slot if it had to be created.
+    fn place_to_go_on(
+        &self,
+        connection: &mut Connection,
+        server: &Server,
+        intake: &dyn Intake,
+    ) -> Result<(Position, Option<Created>)> {
+        let options = &*self.options;
+        let failed = |error| failure::of_connection(&options.name, error);
+        let slot = Slot::find(connection, &options.slot).map_err(failed)?;
+        let ours = match intake.position() {
+            None => None,
+            Some(bytes) => Some(Position::decode(&bytes).map_err(|error| not_ours(options, error))?),
+        };
+        let usable = slot.as_ref().map(|slot| slot.usable(&server.database));
+        let lost = match (&usable, ours) {
+            (Some(Err(why @ (slot::Unusable::Other(_) | slot::Unusable::Active(_)))), _) => {
+                return Err(failure::unusable(options, why.clone()));
+            }
+            (Some(Err(why)), _) => Some(failure::unusable(options, why.clone())),
+            (_, None) => None,
+            (_, Some(ours)) => match start::compare(options, connection, server, slot.as_ref(), ours)? {
+                Begin::From(position) if !self.begins_anew => return Ok((position, None)),
+                Begin::From(_) => None,
+                Begin::Lost(why) => Some(why),
+            },
+        };
+        if let Some(why) = lost {
+            let is_allowed = self.begins_anew || options.snapshot == SnapshotMode::WhenNeeded;
+            if !is_allowed {
+                return Err(why);
+            }
+            tracing::warn!(source = options.name, %why, "the slot does not lead on; beginning anew");
+        }
+        self.begin(connection, server, slot, intake.position().is_some() || matches!(usable, Some(Err(_))))
+    }
+
+    /// Begins at the slot's place, or at that of a new slot. A slot that was made by somebody beforehand is taken as it is;
+    /// one that does not lead on is dropped.
+    fn begin(
+        &self,
+        connection: &mut Connection,
+        server: &Server,
+        slot: Option<Slot>,
+        drops: bool,
+    ) -> Result<(Position, Option<Created>)> {
+        let options = &*self.options;
+        let failed = |error| failure::of_connection(&options.name, error);
+        let at = |lsn| Position {
+            system: server.system,
+            timeline: server.timeline,
+            slot: options.slot.clone(),
+            lsn,
+            last_commit: Lsn(0),
+        };
+        match slot {
+            Some(slot) if !drops => return Ok((at(slot.confirmed().map_err(failed)?), None)),
+            Some(_) => slot::drop_slot(connection, &options.slot).map_err(failed)?,
+            None => {}
+        }
+        // It waits for every transaction that runs now, however long that takes.
+        connection.set_read_timeout(None).map_err(failed)?;
+        tracing::info!(source = options.name, slot = options.slot, "creating the replication slot");
+        let created = slot::create(connection, server, &options.slot, false, options.slot_failover).map_err(failed)?;
+        connection.set_read_timeout(options.connection.read_timeout).map_err(failed)?;
+        Ok((at(created.consistent), Some(created)))
+    }
+
+    fn opened(&self, canceller: Canceller) {
+        self.cancellers.lock().unwrap_or_else(PoisonError::into_inner).push(canceller);
+    }
+}
+
+fn not_ours(options: &Options, error: NotPosition) -> Error {
+    Error::stop(format!("source {}: its journal is of something else", options.name)).source(error).hint(
+        "A source's name belongs to one database for ever. Give this source another name, or move the folder of the old \
+         journal away.",
+    )
+}
+
+/// The slot's stream as it arrives.
+struct Stream<'o> {
+    options: &'o Options,
+    wire: Replication,
+    reader: Reader,
+    transactions: Transactions,
+    catalogue: Catalogue,
+    title: String,
+    /// What the server has heard from us, and when.
+    confirmed: Lsn,
+    confirmed_at: Instant,
+    /// The server wants to hear from us at once.
+    is_asked: bool,
+    saved_at: Instant,
+    reported_at: Option<Instant>,
+    heard_at: Instant,
+}
+
+impl<'o> Stream<'o> {
+    fn new(
+        options: &'o Options,
+        wire: Replication,
+        server: &Server,
+        transactions: Transactions,
+        catalogue: Catalogue,
+    ) -> Result<Self> {
+        let now = Instant::now();
+        Ok(Stream {
+            options,
+            wire,
+            reader: Reader::default(),
+            transactions,
+            catalogue,
+            title: server.title(),
+            confirmed: Lsn(0),
+            confirmed_at: now,
+            is_asked: false,
+            saved_at: now,
+            reported_at: None,
+            heard_at: now,
+        })
+    }
+
+    fn follow(mut self, intake: &mut dyn Intake) -> Result<Ended> {
+        let result = self.follow_messages(intake);
+        if result.is_err() {
+            // What was read of an open transaction will be read again.
+            self.transactions.discard(intake)?;
+        } else {
+            self.wire.close();
+        }
+        result
+    }
+
+    fn follow_messages(&mut self, intake: &mut dyn Intake) -> Result<Ended> {
+        loop {
+            if !self.wire.has_buffered_event() {
+                self.rest(intake)?;
+                if intake.stopping() && self.transactions.is_between() {
+                    self.transactions.save_position(intake)?;
+                    intake.flush()?;
+                    return Ok(Ended::Stopped);
+                }
+                if self.transactions.is_between() && self.asked(intake)? {
+                    return Ok(Ended::ToBeginAgain);
+                }
+                if !self.has_arrived()? {
+                    continue;
+                }
+            }
+            let event = self.wire.next_event().map_err(|error| failure::of_connection(&self.options.name, error))?;
+            match event {
+                Some(Event::Data { start, body }) => {
+                    let message = self.reader.read(body).map_err(|error| {
+                        Error::stop(format!("source {}: the stream at {start}", self.options.name)).source(error)
+                    })?;
+                    self.transactions.message(start, message, &mut self.catalogue, intake)?;
+                }
+                Some(Event::Keepalive { end, reply }) => {
+                    self.transactions.heard(end);
+                    if reply {
+                        self.is_asked = true;
+                        self.confirm(intake)?;
+                    }
+                }
+                None => {
+                    let what = format!("source {}: the server ended the stream", self.options.name);
+                    return Err(Error::reconnect(what));
+                }
+            }
+        }
+    }
+
+    /// Whether something has arrived; a server that has long been silent is taken for gone.
+    fn has_arrived(&mut self) -> Result<bool> {
+        let arrived = self.wire.wait(WAIT).map_err(|error| failure::of_connection(&self.options.name, error))?;
+        if arrived {
+            self.heard_at = Instant::now();
+        } else if self.heard_at.elapsed() > SILENCE {
+            let what = format!("source {}: the server has said nothing for {SILENCE:?}", self.options.name);
+            return Err(Error::reconnect(what));
+        }
+        Ok(arrived)
+    }
+
+    /// Nothing more has arrived: what there is becomes visible, and what is durable is confirmed.
+    fn rest(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        let now = Instant::now();
+        // Every one of them would cost an entry of the journal, so a stream of other tables' transactions saves some.
+        if now.duration_since(self.saved_at) >= POSITION_SAVE {
+            self.saved_at = now;
+            self.transactions.save_position(intake)?;
+        }
+        intake.flush()?;
+        self.confirm(intake)?;
+        if self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT) {
+            self.reported_at = Some(now);
+            intake.report(SourceReport {
+                phase: "streaming",
+                server: self.title.clone(),
+                position: self.transactions.position().to_string(),
+                snapshot_rows: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Tells the server what the journal has on disk, when it is time or the server has asked.
+    fn confirm(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        let elapsed = self.confirmed_at.elapsed();
+        if !self.is_asked && elapsed < self.options.status_interval {
+            return Ok(());
+        }
+        let durable = intake.durable_position().and_then(|bytes| Position::decode(&bytes).ok());
+        let durable = durable.map_or(Lsn(0), |position| position.lsn);
+        if !self.is_asked && durable == self.confirmed && elapsed < 10 * self.options.status_interval {
+            return Ok(());
+        }
+        let received = self.transactions.position().lsn.max(durable);
+        self.wire
+            .confirm(received, durable, now_us())
+            .map_err(|error| failure::of_connection(&self.options.name, error))?;
+        (self.confirmed, self.confirmed_at, self.is_asked) = (durable, Instant::now(), false);
+        Ok(())
+    }
+
+    /// Whether a snapshot was asked for. What is to be read is in the journal then.
+    fn asked(&mut self, intake: &mut dyn Intake) -> Result<bool> {
+        let Some(patterns) = intake.snapshot_request() else { return Ok(false) };
+        let choice = Choice { tables: &patterns, ..Choice::default() };
+        let asked = match Filter::new(choice, SYSTEM_SCHEMAS) {
+            Ok(filter) => {
+                let wanted = |schema: &str, table: &str| filter.captures(schema, table);
+                snapshot::read_again(&mut self.transactions, wanted, intake)
+            }
+            Err(_) => 0,
+        };
+        if asked == 0 {
+            tracing::warn!(
+                source = self.options.name,
+                ?patterns,
+                "no captured table matches the snapshot that was asked for"
+            );
+            return Ok(false);
+        }
+        self.transactions.save_position(intake)?;
+        intake.flush()?;
+        Ok(true)
+    }
+}
