@@ -267,7 +267,7 @@ fn time_tz(out: &mut Vec<u8>, micros: i64, offset_seconds: i32, kind: &Type) {
     digits::<2>(out, offset / 3600 % 100);
     out.push(b':');
     digits::<2>(out, offset / 60 % 60);
-    if offset % 60 > 0 {
+    if !offset.is_multiple_of(60) {
         out.push(b':');
         digits::<2>(out, offset % 60);
     }

@@ -58,6 +58,15 @@ pub fn hash_map_order<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<usize> {
     places.into_iter().map(|(_, index)| index).collect()
 }
 
+/// `UUID.nameUUIDFromBytes`: an MD5 with version and variant.
+pub fn name_uuid(name: &[u8]) -> [u8; 16] {
+    use md5::{Digest as _, Md5};
+    let mut bytes: [u8; 16] = Md5::digest(name).into();
+    bytes[6] = bytes[6] & 0x0f | 0x30;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
+}
+
 fn special(value: f64) -> Option<&'static str> {
     match value {
         v if v.is_nan() => Some("NaN"),

@@ -1,9 +1,13 @@
 //! JSON texts as Jackson writes them.
 //!
-//! Invariant: only what JSON forbids is escaped; everything else passes as UTF-8. Start at [`string`].
+//! Invariant: what JSON forbids is escaped, and what UTF-16 needs two units for; everything else passes as UTF-8. Start
+//! at [`string`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+/// The first byte of a character of four bytes is this or more.
+const FOUR_BYTES: u8 = 0xf0;
 
 /// Which of the two alphabets of base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +29,31 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 /// Appends `text` as it stands between the quotes of a JSON string.
 #[inline]
 pub fn escaped(out: &mut Vec<u8>, text: &str) {
+    escape(out, text, FOUR_BYTES);
+}
+
+/// The same with characters beyond the first plane as they are: how Jackson writes a JSON text into a string.
+pub fn string_in_text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    escape(out, text, u8::MAX);
+    out.push(b'"');
+}
+
+#[inline]
+fn escape(out: &mut Vec<u8>, text: &str, four_bytes: u8) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let bytes = text.as_bytes();
     let mut copied = 0;
     for (index, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' && byte < four_bytes {
             continue;
         }
         out.extend_from_slice(&bytes[copied..index]);
+        if byte >= four_bytes {
+            copied = index + 4;
+            surrogates(out, text.get(index..copied).unwrap_or_default());
+            continue;
+        }
         copied = index + 1;
         let short = match byte {
             b'"' => b'"',
@@ -51,6 +72,16 @@ pub fn escaped(out: &mut Vec<u8>, text: &str) {
         out.extend_from_slice(&[b'\\', short]);
     }
     out.extend_from_slice(&bytes[copied..]);
+}
+
+/// Jackson writes what lies beyond the first plane as two escapes.
+fn surrogates(out: &mut Vec<u8>, text: &str) {
+    for unit in text.encode_utf16() {
+        out.extend_from_slice(b"\\u");
+        for shift in [12, 8, 4, 0] {
+            out.push(b"0123456789ABCDEF"[usize::from(unit >> shift & 15)]);
+        }
+    }
 }
 
 /// Appends `bytes` in base64 as a JSON string.
@@ -90,12 +121,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn only_what_json_forbids_is_escaped() {
+    fn only_what_jackson_escapes_is_escaped() {
         for (text, json) in [
             ("", "\"\""),
             ("a\"b\\c/d", "\"a\\\"b\\\\c/d\""),
             ("\u{8}\t\n\u{c}\r", "\"\\b\\t\\n\\f\\r\""),
-            ("\0\u{1f}\u{7f}é世\u{2028}🎉", "\"\\u0000\\u001F\u{7f}é世\u{2028}🎉\""),
+            ("\0\u{1f}\u{7f}é世\u{2028}🎉", "\"\\u0000\\u001F\u{7f}é世\u{2028}\\uD83C\\uDF89\""),
         ] {
             let mut out = Vec::new();
             string(&mut out, text);

@@ -63,15 +63,7 @@ pub struct Field {
 impl Schema {
     /// A required, unnamed schema.
     pub fn new(kind: Kind) -> Schema {
-        Schema {
-            kind,
-            optional: false,
-            name: None,
-            version: None,
-            doc: None,
-            parameters: Vec::new(),
-            default: None,
-        }
+        Schema { kind, optional: false, name: None, version: None, doc: None, parameters: Vec::new(), default: None }
     }
 
     /// A required schema with a name, version 1.

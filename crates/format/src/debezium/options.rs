@@ -66,6 +66,8 @@ pub struct Options {
     pub heartbeat_topic: Option<String>,
     /// `topic.naming.strategy`.
     pub topic_naming: TopicNaming,
+    /// `message.key.columns`; of several that fit a table the first is taken.
+    pub message_keys: Vec<MessageKey>,
     /// The converter of keys.
     pub key: Converter,
     /// The converter of values.
@@ -240,6 +242,15 @@ pub struct KeyField {
     pub name: String,
     /// The pattern and the replacement that make its value of the topic's first name; without, it is that name.
     pub regex: Option<(String, String)>,
+}
+
+/// The columns that make the key of the records of some tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageKey {
+    /// Must fit the whole `database.table`, without regard to case.
+    pub tables: String,
+    /// In the key's order.
+    pub columns: Vec<String>,
 }
 
 /// A JsonConverter.
@@ -446,6 +457,7 @@ impl Default for Options {
             heartbeat_prefix: "__debezium-heartbeat".to_owned(),
             heartbeat_topic: None,
             topic_naming: TopicNaming::default(),
+            message_keys: Vec::new(),
             key: Converter::default(),
             value: Converter::default(),
             header: HeaderConverter::default(),

@@ -1,0 +1,571 @@
+//! How a value is written, decided when its table is compiled.
+//!
+//! Invariant: [`Form::write`] answers false where a value has no such form (a zero date, NaN as a decimal), and then
+//! what it wrote is to be taken back. Start there.
+
+use super::temporal::{self, Unit};
+use super::{decimal, mysql, postgres};
+use crate::connect::java;
+use crate::connect::json::{self, Alphabet};
+use crate::debezium::json_text;
+use crate::debezium::options::{BinaryMode, Connector, IntervalMode};
+use headwater_model::value::{TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
+use headwater_model::{Array, Value, calendar};
+
+/// What a record is, as far as values look different for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moment<'a> {
+    /// The original's faults are reproduced.
+    pub exact: bool,
+    /// The row was read by a snapshot.
+    pub snapshot: bool,
+    /// What stands for a value that the log did not carry; `None`: it is as NULL.
+    pub placeholder: Option<&'a str>,
+    /// Inside of an array.
+    pub element: bool,
+}
+
+/// How values of a column are written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Form {
+    /// Nothing can be shown.
+    Never,
+    /// An integer; unsigned ones beyond 63 bits turn negative.
+    Integer,
+    /// A year, completed if it has two digits.
+    Year(bool),
+    Boolean,
+    /// `printed`: a snapshot shows the six digits that the server prints.
+    Float {
+        printed: bool,
+    },
+    /// Rounded to so many digits where a snapshot is.
+    Double(Option<u8>),
+    Decimal {
+        scale: i32,
+        numeric: bool,
+    },
+    DecimalText {
+        scale: i32,
+    },
+    /// The text of a number without a scale of its own.
+    NumericText,
+    DecimalDouble,
+    VariableDecimal,
+    Text,
+    /// An ENUM of MySQL whose members the original escapes.
+    EscapedEnum,
+    Json,
+    MysqlJson,
+    /// Padded with zeros to `fixed`.
+    Bytes {
+        mode: BinaryMode,
+        fixed: usize,
+    },
+    /// Little-endian, at least so many bytes.
+    Bits {
+        bytes: usize,
+    },
+    Date(Unit),
+    AdjustedDate(Unit),
+    Time(Unit),
+    /// Milliseconds of a day.
+    ConnectTime,
+    DateTime(Unit),
+    AdjustedDateTime(Unit),
+    ZonedTimestamp {
+        fraction: u8,
+        server: Connector,
+    },
+    ZonedTime,
+    Interval(IntervalMode),
+    Point,
+    Geometry,
+    FloatVector,
+    DoubleVector,
+    SparseVector,
+    Uuid,
+    MariadbUuid,
+    HstoreJson,
+    HstoreMap,
+    Array {
+        element: Box<Form>,
+        null_element: bool,
+    },
+}
+
+impl Form {
+    /// Appends `value`; false when it has no such form, and is to be shown as NULL.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+        match (self, value) {
+            (_, Value::Null) => return false,
+            (_, Value::Absent) => return self.write_placeholder(out, moment),
+            (Form::Integer | Form::Year(false), Value::Int(v)) => json::integer(out, v),
+            (Form::Integer | Form::Bits { .. }, Value::UInt(v)) => json::integer(out, v as i64),
+            (Form::Integer, Value::Bool(v)) => json::integer(out, i64::from(v)),
+            (Form::Text | Form::EscapedEnum | Form::Json, Value::Text(v) | Value::Enum(v) | Value::Set(v))
+                if *self != Form::EscapedEnum =>
+            {
+                json::string(out, v);
+            }
+            (Form::Text | Form::Json, Value::Json(v)) => json::string(out, v),
+            (Form::Decimal { scale, numeric: false }, Value::Decimal(v)) => {
+                return decimal::write_bytes(out, v, *scale);
+            }
+            _ => return self.write_rest(out, value, moment),
+        }
+        true
+    }
+
+    fn write_rest(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+        match self {
+            Form::Integer | Form::Year(_) | Form::Boolean | Form::Float { .. } | Form::Double(_) => {
+                self.write_number(out, value, moment)
+            }
+            Form::Decimal { .. }
+            | Form::DecimalText { .. }
+            | Form::NumericText
+            | Form::DecimalDouble
+            | Form::VariableDecimal => self.write_decimal(out, value, moment),
+            Form::Date(_) | Form::AdjustedDate(_) | Form::Time(_) | Form::ConnectTime => {
+                self.write_temporal(out, value, moment)
+            }
+            Form::DateTime(_) | Form::AdjustedDateTime(_) | Form::ZonedTimestamp { .. } | Form::ZonedTime => {
+                self.write_temporal(out, value, moment)
+            }
+            Form::Interval(mode) => write_interval(out, value, *mode),
+            Form::Bytes { mode, fixed } => write_bytes(out, value, *mode, *fixed),
+            Form::Bits { bytes } => write_bits(out, value, *bytes),
+            Form::Point | Form::Geometry => write_geometry(out, value, *self == Form::Point),
+            Form::FloatVector | Form::DoubleVector => write_vector(out, value, *self == Form::DoubleVector),
+            Form::SparseVector => matches!(value, Value::Text(v) if json_text::write_sparse_vector(out, v)),
+            Form::Array { element, null_element } => match value {
+                Value::Array(array) => write_array(out, array, element, *null_element, moment),
+                _ => false,
+            },
+            _ => self.write_text(out, value, moment),
+        }
+    }
+
+    fn write_number(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+        match (self, value) {
+            (Form::Year(adjust), Value::Year(0)) if *adjust && moment.exact => {
+                json::integer(out, if moment.snapshot { 2_000 } else { 1_900 });
+            }
+            (Form::Year(true), Value::Year(v)) => json::integer(out, temporal::adjusted_year(i32::from(v)).into()),
+            (Form::Integer | Form::Year(_), Value::Year(v)) => json::integer(out, i64::from(v)),
+            (Form::Boolean, Value::Bool(v)) => write_bool(out, v),
+            (Form::Boolean, Value::Bit(v) | Value::UInt(v)) => write_bool(out, v != 0),
+            (Form::Boolean, Value::BitString { bytes, .. }) => write_bool(out, bytes.first().is_some_and(|b| *b != 0)),
+            (Form::Float { printed: true }, Value::Float(v)) if moment.exact && moment.snapshot && v.is_finite() => {
+                java::float(out, printed_float(v));
+            }
+            (Form::Float { .. }, Value::Float(v)) => java::float(out, v),
+            (Form::Float { .. }, Value::Double(v)) => java::float(out, v as f32),
+            (Form::Double(_), Value::Float(v)) => java::double(out, f64::from(v)),
+            (Form::Double(Some(digits)), Value::Double(v)) if moment.exact && moment.snapshot => {
+                java::double(out, format!("{v:.*}", usize::from(*digits)).parse().unwrap_or(v));
+            }
+            (Form::Double(_), Value::Double(v)) => java::double(out, v),
+            _ => return false,
+        }
+        true
+    }
+
+    fn write_decimal(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+        let mut digits = itoa::Buffer::new();
+        let text = match value {
+            Value::Decimal(text) => text,
+            Value::UInt(v) => digits.format(v),
+            Value::Int(v) => digits.format(v),
+            _ => return false,
+        };
+        let special = postgres::is_special(text);
+        match self {
+            Form::DecimalDouble => match text.parse() {
+                Ok(number) => java::double(out, number),
+                Err(_) => return false,
+            },
+            Form::DecimalText { .. } | Form::NumericText if special => {
+                json::string(out, if moment.exact { postgres::special_name(text) } else { text });
+            }
+            _ if special => return false,
+            Form::Decimal { scale, numeric: false } => return decimal::write_bytes(out, text, *scale),
+            Form::Decimal { scale, .. } => return decimal::write_number(out, text, *scale),
+            Form::DecimalText { scale } => {
+                out.push(b'"');
+                let written = decimal::write_plain(out, text, *scale);
+                out.push(b'"');
+                return written;
+            }
+            Form::NumericText => json::string(out, text),
+            Form::VariableDecimal => {
+                let Some((scale, stripped)) = decimal::stripped(text) else { return false };
+                out.extend_from_slice(b"{\"scale\":");
+                json::integer(out, i64::from(scale));
+                out.extend_from_slice(b",\"value\":");
+                let written = decimal::write_bytes(out, stripped, scale);
+                out.push(b'}');
+                return written;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn write_temporal(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+        let snapshot = moment.exact && moment.snapshot;
+        match (self, value) {
+            (Form::Date(unit), Value::Date(v)) => temporal::write_date(out, v, *unit, snapshot),
+            (Form::AdjustedDate(unit), Value::Date(mut v)) => {
+                v.year = temporal::adjusted_year(v.year);
+                temporal::write_date(out, v, *unit, false)
+            }
+            // The original's times in arrays are the driver's, which keep milliseconds.
+            (Form::Time(unit), Value::Time(v)) if moment.element && moment.exact => {
+                temporal::write_time(out, v / 1_000 * 1_000, *unit)
+            }
+            (Form::Time(unit), Value::Time(v)) => temporal::write_time(out, v, *unit),
+            (Form::ConnectTime, Value::Time(v)) if (0..=temporal::MICROS_PER_DAY).contains(&v) => {
+                temporal::write_time(out, v, Unit::Millis)
+            }
+            (Form::DateTime(unit), Value::DateTime(v)) => temporal::write_date_time(out, v, *unit),
+            (Form::AdjustedDateTime(unit), Value::DateTime(mut v)) => {
+                v.date.year = temporal::adjusted_year(v.date.year);
+                temporal::write_date_time(out, v, *unit)
+            }
+            (Form::ZonedTimestamp { fraction, server }, value) => {
+                // The driver of a snapshot of MySQL or MariaDB drops zeros at the end.
+                let trimmed = snapshot && *server != Connector::Postgresql;
+                let digits = Some(*fraction).filter(|digits| *digits > 0 && !trimmed);
+                let epoch = *server == Connector::Mariadb && moment.exact && !moment.snapshot;
+                write_zoned_timestamp(out, value, digits, epoch)
+            }
+            (Form::ZonedTime, Value::TimeTz { micros, offset_seconds }) => {
+                let utc = micros - i64::from(offset_seconds) * temporal::MICROS_PER_SECOND;
+                let utc = utc.rem_euclid(temporal::MICROS_PER_DAY);
+                let whole = moment.element && moment.exact;
+                let shown = if whole { utc / temporal::MICROS_PER_SECOND * temporal::MICROS_PER_SECOND } else { utc };
+                out.push(b'"');
+                temporal::iso_time(out, shown, None);
+                out.extend_from_slice(b"Z\"");
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn write_text(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+        match (self, value) {
+            (Form::EscapedEnum, Value::Enum(v) | Value::Text(v)) if moment.snapshot => json::string(out, v),
+            (Form::EscapedEnum, Value::Enum(v) | Value::Text(v)) => {
+                let mut escaped = String::with_capacity(v.len() + 1);
+                mysql::escape_member(v, &mut escaped);
+                json::string(out, &escaped);
+            }
+            (Form::MysqlJson, Value::Json(v) | Value::Text(v)) if moment.exact && !moment.snapshot => {
+                let mut compact = String::with_capacity(v.len());
+                json_text::compact(v, &mut compact);
+                json::string(out, &compact);
+            }
+            (Form::MysqlJson, Value::Json(v) | Value::Text(v)) => json::string(out, v),
+            (Form::MariadbUuid, Value::Uuid(v)) if moment.exact && !moment.snapshot => {
+                // The server leaves out zero bytes at the end, and the original takes what is left from the other side.
+                let mut bytes = v;
+                let zeros = v.iter().rev().take_while(|byte| **byte == 0).count();
+                bytes.rotate_right(zeros);
+                write_uuid(out, bytes);
+            }
+            (Form::Uuid | Form::MariadbUuid | Form::Text, Value::Uuid(v)) => write_uuid(out, v),
+            (Form::Uuid | Form::MariadbUuid, Value::Text(v)) => json::string(out, v),
+            (Form::HstoreJson, Value::Json(v)) => return json_text::write_hstore_text(out, v),
+            (Form::HstoreMap, Value::Json(v)) => return json_text::write_hstore_map(out, v),
+            (Form::Text, value) => return write_any_text(out, value),
+            _ => return false,
+        }
+        true
+    }
+
+    fn write_placeholder(&self, out: &mut Vec<u8>, moment: Moment<'_>) -> bool {
+        let Some(text) = moment.placeholder else { return false };
+        match self {
+            Form::Text | Form::Json | Form::MysqlJson => json::string(out, text),
+            Form::Bytes { mode: BinaryMode::Bytes, .. } => json::base64(out, text.as_bytes(), Alphabet::Standard),
+            Form::Bytes { mode: BinaryMode::Hex, .. } => json::string(out, text),
+            Form::HstoreJson => {
+                let mut object = Vec::new();
+                write_pair(&mut object, text);
+                json::string(out, &String::from_utf8_lossy(&object));
+            }
+            Form::HstoreMap => write_pair(out, text),
+            Form::Array { element, .. } if moment.exact => return write_array_placeholder(out, element, text),
+            _ => return false,
+        }
+        true
+    }
+}
+
+fn write_pair(out: &mut Vec<u8>, text: &str) {
+    out.push(b'{');
+    json::string(out, text);
+    out.push(b':');
+    json::string(out, text);
+    out.push(b'}');
+}
+
+/// What the original puts into arrays of which it has no value: its placeholder as far as an element can be one.
+fn write_array_placeholder(out: &mut Vec<u8>, element: &Form, text: &str) -> bool {
+    match element {
+        Form::Integer | Form::Date(Unit::Days) => {
+            for (index, byte) in text.bytes().enumerate() {
+                out.push(if index == 0 { b'[' } else { b',' });
+                json::integer(out, i64::from(byte as i8));
+            }
+            out.push(b']');
+        }
+        Form::Text => {
+            out.push(b'[');
+            json::string(out, text);
+            out.push(b']');
+        }
+        Form::Bytes { mode: BinaryMode::Bytes, .. } => {
+            out.push(b'[');
+            json::base64(out, text.as_bytes(), Alphabet::Standard);
+            out.push(b']');
+        }
+        Form::Uuid => {
+            out.push(b'[');
+            write_uuid(out, java::name_uuid(text.as_bytes()));
+            out.push(b']');
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn write_array(out: &mut Vec<u8>, array: Array<'_>, element: &Form, null_element: bool, moment: Moment<'_>) -> bool {
+    let dimensions = array.dimensions();
+    if dimensions.len() > 1 && !moment.exact {
+        return write_nested(
+            out,
+            &mut array.elements(),
+            &dimensions.iter().map(|d| d.length).collect::<Vec<_>>(),
+            element,
+            moment,
+        );
+    }
+    let moment = Moment { element: true, placeholder: None, ..moment };
+    out.push(b'[');
+    let count = match dimensions.len() {
+        0 | 1 => usize::MAX,
+        // The original shows as many nulls as the outermost dimension is long.
+        _ => dimensions[0].length as usize,
+    };
+    for (index, value) in array.elements().take(count).enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        if dimensions.len() > 1 || !element.write(out, value, moment) {
+            out.truncate(start);
+            if !null_element {
+                return false;
+            }
+            out.extend_from_slice(b"null");
+        }
+    }
+    out.push(b']');
+    true
+}
+
+/// Arrays inside of one another are one flat list: a field of Connect has one depth.
+fn write_nested<'a>(
+    out: &mut Vec<u8>,
+    elements: &mut impl Iterator<Item = Value<'a>>,
+    _lengths: &[u32],
+    element: &Form,
+    moment: Moment<'_>,
+) -> bool {
+    out.push(b'[');
+    for (index, value) in elements.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        if !element.write(out, value, Moment { element: true, placeholder: None, ..moment }) {
+            out.truncate(start);
+            out.extend_from_slice(b"null");
+        }
+    }
+    out.push(b']');
+    true
+}
+
+fn write_zoned_timestamp(out: &mut Vec<u8>, value: Value<'_>, digits: Option<u8>, epoch: bool) -> bool {
+    let at = match value {
+        // MariaDB's stream shows the zero timestamp as the epoch.
+        Value::Timestamp(ZERO_TIMESTAMP) if epoch => calendar::date_time(0),
+        Value::Timestamp(ZERO_TIMESTAMP) => return false,
+        Value::Timestamp(TIMESTAMP_INFINITY) => {
+            json::string(out, "infinity");
+            return true;
+        }
+        Value::Timestamp(TIMESTAMP_NEG_INFINITY) => {
+            json::string(out, "-infinity");
+            return true;
+        }
+        Value::Timestamp(micros) => calendar::date_time(micros),
+        Value::DateTime(at) if !at.date.is_infinite() => at,
+        Value::DateTime(at) => {
+            json::string(out, if at.date.year > 0 { "infinity" } else { "-infinity" });
+            return true;
+        }
+        _ => return false,
+    };
+    temporal::write_instant(out, at, digits);
+    true
+}
+
+fn write_interval(out: &mut Vec<u8>, value: Value<'_>, mode: IntervalMode) -> bool {
+    let Value::Interval { months, days, micros } = value else { return false };
+    match mode {
+        IntervalMode::Numeric => json::integer(out, temporal::interval_micros(months, days, micros)),
+        IntervalMode::String => temporal::write_interval(out, months, days, micros),
+    }
+    true
+}
+
+fn write_bytes(out: &mut Vec<u8>, value: Value<'_>, mode: BinaryMode, fixed: usize) -> bool {
+    let bytes = match value {
+        Value::Bytes(bytes) => bytes,
+        Value::Text(text) | Value::Json(text) => text.as_bytes(),
+        _ => return false,
+    };
+    let padded;
+    let bytes = if bytes.len() < fixed {
+        let mut copy = bytes.to_vec();
+        copy.resize(fixed, 0);
+        padded = copy;
+        &padded
+    } else {
+        bytes
+    };
+    match mode {
+        BinaryMode::Bytes | BinaryMode::Base64 => json::base64(out, bytes, Alphabet::Standard),
+        BinaryMode::Base64UrlSafe => json::base64(out, bytes, Alphabet::UrlSafe),
+        BinaryMode::Hex => json::hex(out, bytes),
+    }
+    true
+}
+
+/// The bytes of a bit string, least significant first.
+fn write_bits(out: &mut Vec<u8>, value: Value<'_>, least: usize) -> bool {
+    let mut bytes = match value {
+        Value::Bit(v) => v.to_le_bytes().to_vec(),
+        Value::BitString { bits, bytes } => little_endian(bits, bytes),
+        _ => return false,
+    };
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.resize(used.max(least), 0);
+    json::base64(out, &bytes, Alphabet::Standard);
+    true
+}
+
+/// The number that a bit string is, whose first bit is the highest.
+fn little_endian(bits: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut number = vec![0u8; bytes.len()];
+    for index in 0..bits as usize {
+        let Some(byte) = bytes.get(index / 8) else { break };
+        if byte >> (7 - index % 8) & 1 == 1 {
+            let place = bits as usize - 1 - index;
+            number[place / 8] |= 1 << (place % 8);
+        }
+    }
+    number
+}
+
+fn write_geometry(out: &mut Vec<u8>, value: Value<'_>, point: bool) -> bool {
+    let Value::Geometry { srid, wkb } = value else { return false };
+    out.push(b'{');
+    if point {
+        let Some((x, y)) = coordinates(wkb) else { return false };
+        out.extend_from_slice(b"\"x\":");
+        java::double(out, x);
+        out.extend_from_slice(b",\"y\":");
+        java::double(out, y);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"wkb\":");
+    json::base64(out, wkb, Alphabet::Standard);
+    out.extend_from_slice(b",\"srid\":");
+    match srid {
+        0 => out.extend_from_slice(b"null"),
+        srid => json::integer(out, i64::from(srid)),
+    }
+    out.push(b'}');
+    true
+}
+
+/// The first two numbers behind the byte order and the type.
+fn coordinates(wkb: &[u8]) -> Option<(f64, f64)> {
+    let little = *wkb.first()? == 1;
+    let read = |at: usize| {
+        let bytes: [u8; 8] = wkb.get(at..at + 8)?.try_into().ok()?;
+        Some(if little { f64::from_le_bytes(bytes) } else { f64::from_be_bytes(bytes) })
+    };
+    Some((read(5)?, read(13)?))
+}
+
+fn write_vector(out: &mut Vec<u8>, value: Value<'_>, double: bool) -> bool {
+    let Value::Vector(bytes) = value else { return false };
+    out.push(b'[');
+    for (index, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let number = f32::from_le_bytes(*bytes);
+        match double {
+            // The shortest text of the float, read as a double: what the server printed.
+            true => {
+                let mut text = Vec::new();
+                java::float(&mut text, number);
+                let shown = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+                java::double(out, shown.unwrap_or(f64::from(number)));
+            }
+            false => java::float(out, number),
+        }
+    }
+    out.push(b']');
+    true
+}
+
+fn write_bool(out: &mut Vec<u8>, value: bool) {
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+fn write_uuid(out: &mut Vec<u8>, bytes: [u8; 16]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    out.push(b'"');
+}
+
+/// Types for which a field of text is all there is: addresses, and decimals or numbers under an unknown type.
+fn write_any_text(out: &mut Vec<u8>, value: Value<'_>) -> bool {
+    let kind = headwater_model::Type::Text { charset: String::new() };
+    let mut text = Vec::new();
+    crate::render::text(&mut text, value, &kind);
+    json::string(out, &String::from_utf8_lossy(&text));
+    true
+}
+
+/// A float in the six digits that MySQL prints.
+fn printed_float(value: f32) -> f32 {
+    format!("{value:.5e}").parse().unwrap_or(value)
+}

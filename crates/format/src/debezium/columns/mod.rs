@@ -1,0 +1,294 @@
+//! Columns as fields of a record: a Connect schema, and how values are written.
+//!
+//! Invariant: what is decided by a column's type and the options is decided once, when a table is compiled; writing a
+//! value looks at nothing but its [`Form`]. Start at [`compile`].
+
+mod decimal;
+mod form;
+mod mysql;
+pub(crate) mod parse;
+
+mod postgres;
+mod temporal;
+
+pub(crate) use decimal::rounded;
+pub(crate) use form::{Form, Moment};
+
+use super::defaults;
+use super::mask::{Masks, Rewrite};
+use super::names;
+use super::options::{Converter, Options, TimePrecision};
+use crate::connect::{self, json};
+use headwater_model::{Column, Schema, Type, Value};
+
+/// One column of a record's key or row.
+#[derive(Clone, Debug)]
+pub(crate) struct Field {
+    /// Its place in rows.
+    pub column: usize,
+    /// Its name and schema.
+    pub connect: connect::Field,
+    /// `"name":`, as it stands before each value.
+    pub label: Vec<u8>,
+    /// How its values are written.
+    pub form: Form,
+    /// What is done to its values before.
+    pub rewrite: Option<Rewrite>,
+    /// What is written for NULL.
+    pub null: Vec<u8>,
+}
+
+/// How a column's values look, before its default and its being optional are known.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// The schema, required and without default.
+    pub schema: connect::Schema,
+    /// How values are written.
+    pub form: Form,
+    /// What a required field shows where there is no value and no default.
+    pub fallback: Vec<u8>,
+}
+
+/// What the schemas of fields say beyond their types.
+#[derive(Clone, Copy)]
+pub(crate) enum Extra<'a> {
+    /// Nothing: keys.
+    None,
+    /// What the rules of the configuration say, which change values as well.
+    Rules(&'a Masks),
+    /// What a record that was read said, whose values are changed already: for each column of the table.
+    Read(&'a [Vec<(String, String)>]),
+}
+
+/// The fields that the columns `places` make, in this order; columns that the original drops are left out. Columns that
+/// a filter leaves out of rows are in keys all the same.
+pub(crate) fn compile(
+    schema: &Schema,
+    places: impl Iterator<Item = usize>,
+    options: &Options,
+    converter: Converter,
+    extra: Extra<'_>,
+) -> Vec<Field> {
+    places.filter_map(|place| field(schema, place, options, converter, extra)).collect()
+}
+
+impl Shape {
+    /// A shape that shows `fallback` for the lack of a value.
+    pub fn new(schema: connect::Schema, form: Form, fallback: &str) -> Shape {
+        Shape { schema, form, fallback: fallback.as_bytes().to_vec() }
+    }
+}
+
+impl Field {
+    /// Writes a value of this field.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) {
+        if let Some(rewrite) = &self.rewrite {
+            return self.write_changed(out, value, moment, rewrite);
+        }
+        let start = out.len();
+        if !self.form.write(out, value, moment) {
+            out.truncate(start);
+            out.extend_from_slice(&self.null);
+        }
+    }
+
+    fn write_changed(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>, rewrite: &Rewrite) {
+        let start = out.len();
+        if !self.form.write(out, value, moment) {
+            out.truncate(start);
+            out.extend_from_slice(&self.null);
+        }
+        rewrite.apply(out, start);
+    }
+}
+
+fn field(schema: &Schema, place: usize, options: &Options, converter: Converter, extra: Extra<'_>) -> Option<Field> {
+    let column = schema.columns.get(place)?;
+    if column.excluded && !matches!(extra, Extra::None) {
+        return None;
+    }
+    let mut shape = shape(column, options, converter)?;
+    let mut rewrite = None;
+    match extra {
+        Extra::None => {}
+        Extra::Rules(masks) => {
+            if let Some(rule) = masks.rule(schema, column) {
+                shape.schema.parameters.extend(rule.parameters(column, options));
+                rewrite = rule.rewrite(column);
+            }
+        }
+        Extra::Read(parameters) => shape.schema.parameters.extend(parameters.get(place).cloned().unwrap_or_default()),
+    }
+    shape.schema.optional = column.nullable;
+    if let Some(comment) = column.comment.as_ref().filter(|text| options.include_comments && !text.is_empty()) {
+        shape.schema.doc = Some(comment.clone());
+    }
+    shape.schema.default = column.default.as_deref().and_then(|text| defaults::default(column, text, &shape, options));
+    let null = null_text(&shape, converter);
+    let name = names::adjust_field(&column.name, options.field_name_adjustment);
+    let mut label = Vec::new();
+    json::string(&mut label, &name);
+    label.push(b':');
+    let connect = connect::Field { name, schema: shape.schema };
+    Some(Field { column: place, connect, label, form: shape.form, rewrite, null })
+}
+
+/// How a column's values look; `None` where the original drops the column.
+pub(crate) fn shape(column: &Column, options: &Options, converter: Converter) -> Option<Shape> {
+    match options.is_postgres() {
+        true => postgres::shape(&column.kind, &column.native, options, converter),
+        false => Some(mysql::shape(column, options, converter)),
+    }
+}
+
+fn null_text(shape: &Shape, converter: Converter) -> Vec<u8> {
+    match &shape.schema.default {
+        Some(default) if converter.replace_null || !shape.schema.optional => default.clone(),
+        None if !shape.schema.optional => shape.fallback.clone(),
+        _ => b"null".to_vec(),
+    }
+}
+
+/// The shape of decimals with a precision and a scale.
+fn decimal_shape(precision: Option<u32>, scale: i32, options: &Options, converter: Converter) -> Shape {
+    use super::options::DecimalMode;
+    use connect::{Kind, Schema};
+    match options.decimal {
+        DecimalMode::Precise => {
+            let mut schema = Schema::named(Kind::Bytes, "org.apache.kafka.connect.data.Decimal");
+            schema = schema.parameter("scale", scale);
+            if let Some(precision) = precision {
+                schema = schema.parameter("connect.decimal.precision", precision);
+            }
+            let form = Form::Decimal { scale, numeric: converter.decimal_numeric };
+            let mut fallback = Vec::new();
+            form.write(&mut fallback, Value::Decimal("0"), Moment::default());
+            Shape { schema, form, fallback }
+        }
+        DecimalMode::Double => Shape::new(Schema::new(Kind::Float64), Form::DecimalDouble, "0.0"),
+        DecimalMode::String => {
+            let mut fallback = Vec::new();
+            Form::DecimalText { scale }.write(&mut fallback, Value::Decimal("0"), Moment::default());
+            Shape { schema: Schema::new(Kind::String), form: Form::DecimalText { scale }, fallback }
+        }
+    }
+}
+
+fn binary_shape(fixed: Option<u32>, options: &Options) -> Shape {
+    use super::options::BinaryMode;
+    let kind = match options.binary {
+        BinaryMode::Bytes => connect::Kind::Bytes,
+        _ => connect::Kind::String,
+    };
+    let form = Form::Bytes { mode: options.binary, fixed: fixed.unwrap_or(0) as usize };
+    Shape::new(connect::Schema::new(kind), form, "\"\"")
+}
+
+/// The shape of bit strings; `padded` to their width with zero bytes.
+fn bits_shape(width: u32, padded: bool) -> Shape {
+    use connect::{Kind, Schema};
+    if width == 1 {
+        return Shape::new(Schema::new(Kind::Boolean), Form::Boolean, "false");
+    }
+    let schema = Schema::named(Kind::Bytes, "io.debezium.data.Bits").parameter("length", width);
+    let bytes = if padded { width.div_ceil(8) as usize } else { 0 };
+    Shape::new(schema, Form::Bits { bytes }, "\"\"")
+}
+
+/// The shapes of dates, times and date-times, which the precision mode decides.
+fn temporal_shape(kind: &Type, precision: TimePrecision) -> Option<Shape> {
+    use connect::{Kind, Schema};
+    use temporal::Unit;
+    let number = |name: &str, unit: Unit| match unit {
+        Unit::Iso => Schema::named(Kind::String, name),
+        Unit::Days => Schema::named(Kind::Int32, name),
+        _ => Schema::named(Kind::Int64, name),
+    };
+    let shape = match (kind, precision) {
+        (Type::Date, TimePrecision::IsoString) => {
+            Shape::new(number("io.debezium.time.IsoDate", Unit::Iso), Form::Date(Unit::Iso), "\"1970-01-01Z\"")
+        }
+        (Type::Date, TimePrecision::Connect) => {
+            Shape::new(number("org.apache.kafka.connect.data.Date", Unit::Days), Form::Date(Unit::Days), "0")
+        }
+        (Type::Date, _) => Shape::new(number("io.debezium.time.Date", Unit::Days), Form::Date(Unit::Days), "0"),
+        (Type::Time { .. }, TimePrecision::IsoString) => {
+            Shape::new(number("io.debezium.time.IsoTime", Unit::Iso), Form::Time(Unit::Iso), "\"00:00:00Z\"")
+        }
+        (Type::Time { .. }, TimePrecision::Connect) => {
+            let schema = Schema::named(Kind::Int32, "org.apache.kafka.connect.data.Time");
+            Shape::new(schema, Form::ConnectTime, "0")
+        }
+        (Type::Time { fraction: ..=3 }, TimePrecision::Adaptive) => {
+            Shape::new(Schema::named(Kind::Int32, "io.debezium.time.Time"), Form::Time(Unit::Millis), "0")
+        }
+        (Type::Time { .. }, TimePrecision::Nanoseconds) => {
+            Shape::new(number("io.debezium.time.NanoTime", Unit::Nanos), Form::Time(Unit::Nanos), "0")
+        }
+        (Type::Time { .. }, _) => {
+            Shape::new(number("io.debezium.time.MicroTime", Unit::Micros), Form::Time(Unit::Micros), "0")
+        }
+        (Type::DateTime { .. }, TimePrecision::IsoString) => {
+            let schema = number("io.debezium.time.IsoTimestamp", Unit::Iso);
+            Shape::new(schema, Form::DateTime(Unit::Iso), "\"1970-01-01T00:00:00Z\"")
+        }
+        (Type::DateTime { .. }, TimePrecision::Connect) => {
+            let schema = number("org.apache.kafka.connect.data.Timestamp", Unit::Millis);
+            Shape::new(schema, Form::DateTime(Unit::Millis), "0")
+        }
+        (Type::DateTime { .. }, TimePrecision::Nanoseconds) => {
+            let schema = number("io.debezium.time.NanoTimestamp", Unit::Nanos);
+            Shape::new(schema, Form::DateTime(Unit::Nanos), "0")
+        }
+        (Type::DateTime { fraction: ..=3 }, TimePrecision::Adaptive | TimePrecision::AdaptiveTimeMicroseconds) => {
+            Shape::new(number("io.debezium.time.Timestamp", Unit::Millis), Form::DateTime(Unit::Millis), "0")
+        }
+        (Type::DateTime { .. }, _) => {
+            let schema = number("io.debezium.time.MicroTimestamp", Unit::Micros);
+            Shape::new(schema, Form::DateTime(Unit::Micros), "0")
+        }
+        _ => return None,
+    };
+    Some(shape)
+}
+
+fn text_shape(name: Option<&str>) -> Shape {
+    use connect::{Kind, Schema};
+    let schema = match name {
+        Some(name) => Schema::named(Kind::String, name),
+        None => Schema::new(Kind::String),
+    };
+    Shape::new(schema, Form::Text, "\"\"")
+}
+
+fn enum_shape(name: &str, members: &str) -> Shape {
+    let schema = connect::Schema::named(connect::Kind::String, name).parameter("allowed", members);
+    Shape::new(schema, Form::Text, "\"\"")
+}
+
+fn geometry_shape(name: &str, doc: &str, point: bool) -> Shape {
+    use connect::{Kind, Schema};
+    let mut fields = Vec::new();
+    if point {
+        fields.push(Schema::new(Kind::Float64).field("x"));
+        fields.push(Schema::new(Kind::Float64).field("y"));
+    }
+    let mut wkb = Schema::new(Kind::Bytes);
+    wkb.optional = point;
+    fields.push(wkb.field("wkb"));
+    fields.push(Schema::new(Kind::Int32).optional().field("srid"));
+    let schema = Schema::structure(name, Some(1), fields).doc(doc);
+    match point {
+        true => {
+            Shape::new(schema, Form::Point, r#"{"x":0.0,"y":0.0,"wkb":"AQEAAAAAAAAAAAAAAAAAAAAAAAAA","srid":null}"#)
+        }
+        false => Shape::new(schema, Form::Geometry, r#"{"wkb":"AQcAAAAAAAAA","srid":null}"#),
+    }
+}
+
+fn vector_shape(name: &str, element: connect::Kind, form: Form) -> Shape {
+    use connect::{Kind, Schema};
+    let schema = Schema::named(Kind::Array(Box::new(Schema::new(element))), name);
+    Shape::new(schema, form, "[]")
+}

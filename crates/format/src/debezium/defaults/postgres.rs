@@ -1,0 +1,197 @@
+//! Defaults of PostgreSQL: what the original makes of the expressions of `pg_get_expr`.
+//!
+//! Invariant: only literals are understood. Some types have a stand-in for what is computed by a function. Start at
+//! [`default`].
+
+use crate::debezium::columns::{Form, Moment, Shape};
+use headwater_model::value::{Date, DateTime};
+use headwater_model::{Column, Type, Value, calendar};
+
+/// The default of `column`, as JSON.
+pub(super) fn default(column: &Column, text: &str, shape: &Shape) -> Option<Vec<u8>> {
+    if matches!(shape.form, Form::Never) {
+        return None;
+    }
+    match &column.kind {
+        Type::Bit { width: 1 } => bool_bit(text, shape),
+        Type::Bit { .. } | Type::BitString { varying: false, .. } => bits(extract(text, "00")?, shape),
+        Type::BitString { .. } => bits(extract(text, "0")?, shape),
+        Type::Bool => {
+            let literal = extract(text, "false")?;
+            write(shape, Value::Bool(literal.eq_ignore_ascii_case("true")))
+        }
+        Type::Text { .. } => text_default(column, text, shape),
+        Type::Decimal { .. } => decimal(extract(text, "0.0")?, shape),
+        Type::Numeric => match shape.form {
+            // A struct cannot be a default.
+            Form::VariableDecimal => None,
+            _ => decimal(extract(text, "0.0")?, shape),
+        },
+        Type::Float => write(shape, Value::Float(number(extract(text, "0.0")?)?.parse().ok()?)),
+        Type::Double => write(shape, Value::Double(number(extract(text, "0.0")?)?.parse().ok()?)),
+        Type::Int { unsigned: true, .. } => None,
+        Type::Int { bits: 16, .. } => integer(extract(text, "0")?, i16::MIN.into(), i16::MAX.into(), shape),
+        Type::Int { bits: 32, .. } => integer(extract(text, "0")?, i32::MIN.into(), i32::MAX.into(), shape),
+        Type::Int { .. } => integer(extract(text, "0")?, i64::MIN, i64::MAX, shape),
+        Type::Json => write(shape, Value::Text(extract(text, "{}")?)),
+        Type::Uuid => {
+            let literal = extract(text, "00000000-0000-0000-0000-000000000000")?;
+            let lower = literal.to_ascii_lowercase();
+            let plain = lower.len() == 36 && lower.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+            plain.then(|| write(shape, Value::Text(&lower)))?
+        }
+        Type::Date => write(shape, Value::Date(date_time(extract(text, "1970-01-01")?)?.0.date)),
+        Type::Time { .. } => write(shape, Value::Time(clock(extract(text, "00:00")?)?)),
+        Type::DateTime { .. } => write(shape, Value::DateTime(date_time(extract(text, "1970-01-01")?)?.0)),
+        Type::Timestamp { .. } => {
+            let (at, offset) = date_time(extract(text, "1970-01-01")?)?;
+            let micros = calendar::unix_micros(at)? - offset * 1_000_000;
+            write(shape, Value::Timestamp(micros))
+        }
+        Type::Interval => interval(extract(text, "epoch")?, shape),
+        Type::Enum { .. } => write(shape, Value::Text(enum_literal(text)?)),
+        _ => None,
+    }
+}
+
+fn write(shape: &Shape, value: Value<'_>) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let written = shape.form.write(&mut out, value, Moment { exact: true, ..Moment::default() });
+    written.then_some(out)
+}
+
+/// The literal of an expression, or `computed` where a function makes the value.
+fn extract<'a>(text: &'a str, computed: &'a str) -> Option<&'a str> {
+    const CLOCKS: &[&str] = &["current_timestamp", "current_time", "current_date", "localtime", "localtimestamp"];
+    if is_call(text) || CLOCKS.iter().any(|clock| text.eq_ignore_ascii_case(clock)) {
+        return Some(computed);
+    }
+    if !text.contains('\'') {
+        return (!text.starts_with("NULL::")).then_some(text);
+    }
+    // Up to the next quote, even one of a pair.
+    text.split('\'').nth(1)
+}
+
+/// Whether the text begins with a call of a function.
+fn is_call(text: &str) -> bool {
+    let rest = text.strip_prefix('(').unwrap_or(text);
+    let name = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')).count();
+    name > 0 && rest[name..].starts_with('(') && rest[name..].contains(')')
+}
+
+fn bool_bit(text: &str, shape: &Shape) -> Option<Vec<u8>> {
+    let literal = extract(text, "00")?;
+    let set = if literal.len() == 1 { literal == "1" } else { u64::from_str_radix(literal, 2).ok()? != 0 };
+    write(shape, Value::Bool(set))
+}
+
+fn bits(literal: &str, shape: &Shape) -> Option<Vec<u8>> {
+    if literal.is_empty() || !literal.bytes().all(|byte| matches!(byte, b'0' | b'1')) {
+        return None;
+    }
+    let mut bytes = vec![0u8; literal.len().div_ceil(8)];
+    for (index, digit) in literal.bytes().enumerate() {
+        bytes[index / 8] |= (digit - b'0') << (7 - index % 8);
+    }
+    write(shape, Value::BitString { bits: literal.len() as u32, bytes: &bytes })
+}
+
+fn text_default(column: &Column, text: &str, shape: &Shape) -> Option<Vec<u8>> {
+    let name = column.native.split('(').next().unwrap_or_default().trim();
+    let known = ["text", "character varying", "varchar", "character", "char", "bpchar", "xml"].contains(&name);
+    known.then(|| write(shape, Value::Text(extract(text, "")?)))?
+}
+
+/// A number without the brackets that PostgreSQL puts around a negative one.
+fn number(literal: &str) -> Option<&str> {
+    let digits = literal.trim();
+    let valid = digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'));
+    (valid || matches!(digits, "NaN" | "Infinity" | "-Infinity")).then_some(digits)
+}
+
+fn decimal(literal: &str, shape: &Shape) -> Option<Vec<u8>> {
+    write(shape, Value::Decimal(number(literal)?))
+}
+
+fn integer(literal: &str, least: i64, most: i64, shape: &Shape) -> Option<Vec<u8>> {
+    let value: i64 = literal.trim().parse().ok()?;
+    (least..=most).contains(&value).then(|| write(shape, Value::Int(value)))?
+}
+
+/// `'a'::public.mood`: the whole of what stands between the quotes.
+fn enum_literal(text: &str) -> Option<&str> {
+    let (literal, _) = text.rsplit_once("::")?;
+    literal.strip_prefix('\'')?.strip_suffix('\'')
+}
+
+/// A date and time as PostgreSQL prints it, and its distance from UTC in seconds.
+fn date_time(text: &str) -> Option<(DateTime, i64)> {
+    let text = text.trim();
+    let infinite = |date| Some((DateTime { date, hour: 0, minute: 0, second: 0, micros: 0 }, 0));
+    match text {
+        "infinity" => return infinite(Date::INFINITY),
+        "-infinity" => return infinite(Date::NEG_INFINITY),
+        _ => {}
+    }
+    let (text, before_christ) = text.strip_suffix(" BC").map_or((text, false), |rest| (rest, true));
+    let (day, rest) = text.split_once([' ', 'T']).unwrap_or((text, "00:00:00"));
+    let mut parts = day.split('-');
+    let year: i32 = parts.next()?.parse().ok()?;
+    let (month, day) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let year = if before_christ { 1 - year } else { year };
+    let (rest, offset) = zone(rest)?;
+    let micros = clock(rest)?;
+    let seconds = u64::try_from(micros / 1_000_000).ok()?;
+    let at = DateTime {
+        date: Date { year, month, day },
+        hour: u8::try_from(seconds / 3_600).ok()?,
+        minute: (seconds / 60 % 60) as u8,
+        second: (seconds % 60) as u8,
+        micros: (micros % 1_000_000) as u32,
+    };
+    Some((at, offset))
+}
+
+/// Takes `+02` or `-05:30` off the end of a time.
+fn zone(text: &str) -> Option<(&str, i64)> {
+    let Some(at) = text.rfind(['+', '-']) else { return Some((text.trim_end_matches('Z'), 0)) };
+    let (clock, zone) = text.split_at(at);
+    let mut seconds = 0;
+    for (part, unit) in zone[1..].split(':').zip([3_600, 60, 1]) {
+        seconds += part.parse::<i64>().ok()? * unit;
+    }
+    Some((clock, if zone.starts_with('-') { -seconds } else { seconds }))
+}
+
+fn clock(text: &str) -> Option<i64> {
+    let (clock, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let mut seconds = 0i64;
+    for (part, unit) in clock.split(':').zip([3_600, 60, 1]) {
+        seconds = seconds.checked_add(part.parse::<i64>().ok()?.checked_mul(unit)?)?;
+    }
+    let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(6).collect();
+    seconds.checked_mul(1_000_000)?.checked_add(digits.parse::<u32>().ok()?.into())
+}
+
+/// `1 year 2 mons 3 days 04:05:06.789`.
+fn interval(text: &str, shape: &Shape) -> Option<Vec<u8>> {
+    let (mut months, mut days, mut micros) = (0i32, 0i32, 0i64);
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next().filter(|word| *word != "epoch") {
+        if word.contains(':') {
+            let (negative, rest) = word.strip_prefix('-').map_or((false, word), |rest| (true, rest));
+            let value = clock(rest.trim_start_matches('+'))?;
+            micros = if negative { -value } else { value };
+            continue;
+        }
+        let count: i32 = word.trim_start_matches('+').parse().ok()?;
+        match words.next()?.trim_end_matches('s') {
+            "year" => months = months.checked_add(count.checked_mul(12)?)?,
+            "mon" | "month" => months = months.checked_add(count)?,
+            "day" => days = days.checked_add(count)?,
+            _ => return None,
+        }
+    }
+    write(shape, Value::Interval { months, days, micros })
+}

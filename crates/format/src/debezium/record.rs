@@ -1,0 +1,166 @@
+//! Records: the buffer that they are written into, and what a record is made of.
+//!
+//! Invariant: [`Records`] keeps its memory from one change to the next, so that a steady stream allocates nothing. Start
+//! at [`Records`].
+
+use headwater_model::{Change, TransactionHeader};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The records of one change, or of several; reused.
+#[derive(Debug, Default)]
+pub struct Records {
+    bytes: Vec<u8>,
+    records: Vec<Spans>,
+    headers: Vec<HeaderSpan>,
+}
+
+/// One record, borrowed from [`Records`].
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    records: &'a Records,
+    spans: &'a Spans,
+}
+
+/// Where a change stands, as far as its records tell.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// Its transaction.
+    pub header: &'a TransactionHeader<'a>,
+    /// How many records the transaction made before it; with `provide.transaction.metadata` alone.
+    pub order: Option<Order>,
+}
+
+/// The place of a record in its transaction; counted on with each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Records of the transaction so far.
+    pub total: u64,
+    /// Records of this table among them.
+    pub of_table: u64,
+}
+
+/// A change with all that its records show.
+pub(crate) struct Event<'a, 'b> {
+    pub change: &'a Change<'b>,
+    pub header: &'a TransactionHeader<'a>,
+    /// Of this record; counting from 1.
+    pub order: Option<Order>,
+    pub op: &'static str,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Spans {
+    topic: Option<Arc<str>>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: Range<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct HeaderSpan {
+    name: Arc<str>,
+    value: Option<Range<usize>>,
+}
+
+impl Records {
+    /// Forgets the records, keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+        self.headers.clear();
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The records, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
+        self.records.iter().map(|spans| Record { records: self, spans })
+    }
+
+    /// Begins a record; its parts follow.
+    pub(crate) fn begin(&mut self) {
+        let at = self.headers.len();
+        self.records.push(Spans { headers: at..at, ..Spans::default() });
+    }
+
+    pub(crate) fn key(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let range = self.written(write);
+        if let Some(record) = self.records.last_mut() {
+            record.key = Some(range);
+        }
+    }
+
+    pub(crate) fn value(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let range = self.written(write);
+        if let Some(record) = self.records.last_mut() {
+            record.value = Some(range);
+        }
+    }
+
+    pub(crate) fn header(&mut self, name: &Arc<str>, write: Option<impl FnOnce(&mut Vec<u8>)>) {
+        let value = write.map(|write| self.written(write));
+        self.headers.push(HeaderSpan { name: Arc::clone(name), value });
+        if let Some(record) = self.records.last_mut() {
+            record.headers.end = self.headers.len();
+        }
+    }
+
+    pub(crate) fn topic(&mut self, topic: &Arc<str>) {
+        if let Some(record) = self.records.last_mut() {
+            record.topic = Some(Arc::clone(topic));
+        }
+    }
+
+    fn written(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        start..self.bytes.len()
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Its topic, where it is not the table's.
+    pub fn topic(&self) -> Option<&'a str> {
+        self.spans.topic.as_deref()
+    }
+
+    /// Its key; `None` for a null key.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.part(&self.spans.key)
+    }
+
+    /// Its value; `None` for a tombstone.
+    pub fn value(&self) -> Option<&'a [u8]> {
+        self.part(&self.spans.value)
+    }
+
+    /// Its headers, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+        let records = self.records;
+        records.headers[self.spans.headers.clone()]
+            .iter()
+            .map(|header| (&*header.name, header.value.clone().map(|range| &records.bytes[range])))
+    }
+
+    fn part(&self, range: &Option<Range<usize>>) -> Option<&'a [u8]> {
+        range.clone().map(|range| &self.records.bytes[range])
+    }
+}
+
+impl Order {
+    /// Counts one more record.
+    pub(crate) fn next(&mut self) -> Order {
+        self.total += 1;
+        self.of_table += 1;
+        *self
+    }
+}

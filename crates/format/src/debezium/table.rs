@@ -1,0 +1,496 @@
+//! A table's records: compiled once for each of its schemas, then written change by change.
+//!
+//! Invariant: [`Table::records`] makes exactly as many records as [`Table::counts`] says. Start at [`Table::records`].
+
+use super::Rendering;
+use super::columns::{self, Extra, Field, Moment};
+use super::headers::{self, Headers};
+use super::options::{Converter, Options};
+use super::plan::{Added, Draft, DraftValue, Flat, KINDS, Meta, RecordKind};
+use super::record::{Event, Order, Place, Records};
+use super::source::{self, Source};
+use super::transaction::{self, write_block};
+use super::transform::Transforms;
+use crate::connect::{self, Kind, Schema as Connect, json};
+use headwater_model::{Change, Op, Row, Schema, Value};
+use std::sync::Arc;
+
+/// How many records the changes of a table make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Of a create.
+    pub create: u32,
+    /// Of a row read by a snapshot.
+    pub read: u32,
+    /// Of an update that keeps the key.
+    pub update: u32,
+    /// Of a delete.
+    pub delete: u32,
+    /// Of an update that changes the key.
+    pub key_change: u32,
+    /// Of a truncate.
+    pub truncate: u32,
+}
+
+/// One version of one table, ready to render.
+#[derive(Clone, Debug)]
+pub struct Table {
+    options: Arc<Options>,
+    topic: Arc<str>,
+    key_columns: Vec<usize>,
+    key: Vec<Field>,
+    /// The same as headers show it.
+    header_key: Vec<Field>,
+    row: Vec<Field>,
+    plans: [Option<Arc<Plan>>; KINDS.len()],
+    source: Source,
+    headers: Headers,
+    route_by: Option<usize>,
+}
+
+/// One kind of record.
+#[derive(Debug)]
+struct Plan {
+    topic: Arc<str>,
+    /// What stands before and behind the fields of the key; `None`: the key is null.
+    key: Option<(Vec<u8>, Vec<u8>)>,
+    value: PlannedValue,
+    headers: super::headers::Planned,
+}
+
+#[derive(Debug)]
+enum PlannedValue {
+    Tombstone,
+    Text(Vec<u8>),
+    /// What stands before the image and behind the envelope.
+    Envelope(Vec<u8>, Vec<u8>),
+    Flat {
+        before: bool,
+        /// What stands before the row, and between it and the added fields.
+        prefix: Vec<u8>,
+        behind: Vec<u8>,
+        added: Vec<(Vec<u8>, Meta)>,
+        suffix: Vec<u8>,
+        /// What stands for NULL where the transform itself puts defaults.
+        nulls: Option<Vec<Vec<u8>>>,
+    },
+}
+
+impl Table {
+    /// Compiles `schema`.
+    pub(super) fn new(rendering: &Rendering, schema: &Schema, extra: Extra<'_>) -> Table {
+        let options = &rendering.options;
+        let key_columns = rendering.keys.columns(schema);
+        let key = columns::compile(schema, key_columns.iter().copied(), options, options.key, Extra::None);
+        let in_headers = headers::key_converter(options);
+        let header_key = columns::compile(schema, key_columns.iter().copied(), options, in_headers, Extra::None);
+        let row = columns::compile(schema, 0..schema.columns.len(), options, options.value, extra);
+        let topic = rendering.topics.topic(&schema.database, &schema.table);
+        let full_name = rendering.topics.full_name(&schema.database, &schema.table);
+        let added: Vec<(String, String)> =
+            rendering.topics.key().map(|key| (key.name.clone(), key.value(&full_name))).into_iter().collect();
+        let headers = Headers::new(options);
+        let compiled = KINDS.map(|kind| {
+            let draft = Draft::of(kind, &topic, &added, options);
+            rendering.transforms.apply(draft, options)
+        });
+        let routed = compiled.iter().flatten().map(|draft| draft.topic.as_str()).next().unwrap_or(&topic);
+        let topic: Arc<str> = routed.into();
+        let mut plans = [const { None }; KINDS.len()];
+        for (plan, draft) in plans.iter_mut().zip(&compiled) {
+            let Some(draft) = draft else { continue };
+            let is_keyed = kind_has_key(draft.kind) && !(key_columns.is_empty() && draft.key_fields.is_empty());
+            *plan = Some(Arc::new(Plan {
+                topic: draft.topic.as_str().into(),
+                key: is_keyed.then(|| key_texts(draft, &key, options.key)),
+                value: planned_value(draft, &row, options, schema),
+                headers: headers.plan(draft, &header_key, options),
+            }));
+        }
+        let route_by = Transforms::route_by(options).and_then(|name| schema.column(name)).map(|(place, _)| place);
+        let source = Source::new(options, &schema.database, &schema.table);
+        let options = Arc::clone(options);
+        Table { options, topic, key_columns, key, header_key, row, plans, source, headers, route_by }
+    }
+
+    /// The topic of its records.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The columns of its records' key, which need not be those that identify its rows.
+    pub fn key_columns(&self) -> &[usize] {
+        &self.key_columns
+    }
+
+    /// How many records its changes make in its topic; `None` when their values decide, or when some go elsewhere.
+    pub fn counts(&self) -> Option<Counts> {
+        let is_routed = self.route_by.is_some() || self.plans.iter().flatten().any(|plan| plan.topic != self.topic);
+        if self.options.skip_without_change || is_routed {
+            return None;
+        }
+        let of = |op, key_changed| self.kinds(op, key_changed).iter().flatten().count() as u32;
+        Some(Counts {
+            create: of(Op::Create, false),
+            read: of(Op::Read, false),
+            update: of(Op::Update, false),
+            delete: of(Op::Delete, false),
+            key_change: of(Op::Update, true),
+            truncate: of(Op::Truncate, false),
+        })
+    }
+
+    /// Appends the records of `change`. The order of its transaction is counted on.
+    pub fn records(&self, change: &Change<'_>, place: &mut Place<'_>, out: &mut Records) {
+        // An image of which the log carried nothing is no image.
+        let before = change.before.filter(|row| row.values().any(|value| value != Value::Absent));
+        let after = change.after;
+        let key_changed = change.op == Op::Update && self.key_changed(before, after);
+        if self.options.skip_without_change && change.op == Op::Update && !key_changed && self.is_same(before, after) {
+            return;
+        }
+        let kinds = self.kinds(change.op, key_changed);
+        for kind in kinds.into_iter().flatten() {
+            let Some(plan) = &self.plans[kind.index()] else { continue };
+            let order = match kind.is_tombstone() {
+                true => None,
+                false => place.order.as_mut().map(Order::next),
+            };
+            let event = Event { change, header: place.header, order, op: kind.letter() };
+            let rows = Rows::of(kind, before, after);
+            self.record(plan, &rows, &event, out);
+        }
+        self.count_dropped(change.op, key_changed, place);
+    }
+
+    /// The kinds of records of a change that are not left out, in order.
+    fn kinds(&self, op: Op, key_changed: bool) -> [Option<RecordKind>; 3] {
+        let skipped = &self.options.skipped;
+        let kept = |kind: RecordKind, skipped: bool| (!skipped && self.plans[kind.index()].is_some()).then_some(kind);
+        let tombstone = |kind: RecordKind, skipped: bool| kept(kind, skipped || !self.options.tombstones);
+        match op {
+            Op::Create => [kept(RecordKind::Create, skipped.create), None, None],
+            Op::Read => [kept(RecordKind::Read, false), None, None],
+            Op::Update if key_changed => [
+                kept(RecordKind::KeyDelete, skipped.update || skipped.delete),
+                tombstone(RecordKind::KeyTombstone, skipped.update || skipped.delete),
+                kept(RecordKind::KeyCreate, skipped.update || skipped.create),
+            ],
+            Op::Update => [kept(RecordKind::Update, skipped.update), None, None],
+            Op::Delete => {
+                [kept(RecordKind::Delete, skipped.delete), tombstone(RecordKind::Tombstone, skipped.delete), None]
+            }
+            Op::Truncate => [kept(RecordKind::Truncate, skipped.truncate), None, None],
+            Op::Message => [None; 3],
+        }
+    }
+
+    /// Records that a transform drops count in their transaction all the same.
+    fn count_dropped(&self, op: Op, key_changed: bool, place: &mut Place<'_>) {
+        let Some(order) = &mut place.order else { return };
+        let skipped = &self.options.skipped;
+        let dropped = |kind: RecordKind, skipped: bool| !skipped && self.plans[kind.index()].is_none();
+        let count = match op {
+            Op::Delete => usize::from(dropped(RecordKind::Delete, skipped.delete)),
+            Op::Update if key_changed => usize::from(dropped(RecordKind::KeyDelete, skipped.update || skipped.delete)),
+            Op::Truncate => usize::from(dropped(RecordKind::Truncate, skipped.truncate)),
+            _ => 0,
+        };
+        for _ in 0..count {
+            order.next();
+        }
+    }
+
+    fn key_changed(&self, before: Option<Row<'_>>, after: Option<Row<'_>>) -> bool {
+        let (Some(before), Some(after)) = (before, after) else { return false };
+        !self.key.is_empty() && self.key_columns.iter().any(|column| before.get(*column) != after.get(*column))
+    }
+
+    fn is_same(&self, before: Option<Row<'_>>, after: Option<Row<'_>>) -> bool {
+        let (Some(before), Some(after)) = (before, after) else { return false };
+        self.row.iter().all(|field| before.get(field.column) == after.get(field.column))
+    }
+
+    fn record(&self, plan: &Plan, rows: &Rows<'_>, event: &Event<'_, '_>, out: &mut Records) {
+        let moment = Moment {
+            exact: self.options.is_exact(),
+            snapshot: event.change.op == Op::Read,
+            placeholder: None,
+            element: false,
+        };
+        out.begin();
+        self.route(plan, rows, out);
+        if let (Some((prefix, suffix)), Some(row)) = (&plan.key, rows.key) {
+            out.key(|out| {
+                out.extend_from_slice(prefix);
+                write_fields(out, &self.key, row, None, moment);
+                out.extend_from_slice(suffix);
+            });
+        }
+        match &plan.value {
+            PlannedValue::Tombstone => {}
+            PlannedValue::Text(text) => out.value(|out| out.extend_from_slice(text)),
+            PlannedValue::Envelope(prefix, suffix) => out.value(|out| {
+                out.extend_from_slice(prefix);
+                self.envelope(out, rows, event, moment);
+                out.extend_from_slice(suffix);
+            }),
+            PlannedValue::Flat { before, prefix, behind, added, suffix, nulls } => out.value(|out| {
+                out.extend_from_slice(prefix);
+                self.flat(out, rows, *before, nulls.as_deref(), moment);
+                out.extend_from_slice(behind);
+                for (label, meta) in added {
+                    out.extend_from_slice(label);
+                    self.meta(out, *meta, event);
+                }
+                out.extend_from_slice(suffix);
+            }),
+        }
+        let meta = |out: &mut Vec<u8>, meta| self.meta(out, meta, event);
+        self.headers.write(&plan.headers, &self.header_key, rows.other_key, moment, meta, out);
+    }
+
+    fn route(&self, plan: &Plan, rows: &Rows<'_>, out: &mut Records) {
+        let image = rows.after.or(rows.before);
+        let column = self.route_by.and_then(|column| image?.get(column));
+        match column {
+            Some(Value::Text(topic) | Value::Enum(topic)) if !topic.trim().is_empty() => out.topic(&topic.into()),
+            _ if plan.topic != self.topic => out.topic(&plan.topic),
+            _ => {}
+        }
+    }
+
+    fn envelope(&self, out: &mut Vec<u8>, rows: &Rows<'_>, event: &Event<'_, '_>, moment: Moment<'_>) {
+        self.image(out, rows.before, None, moment);
+        out.extend_from_slice(b",\"after\":");
+        let placeholder = Some(self.options.unavailable_placeholder.as_str());
+        self.image(out, rows.after, rows.before, Moment { placeholder, ..moment });
+        out.extend_from_slice(b",\"source\":");
+        self.source.write(out, event);
+        out.extend_from_slice(b",\"transaction\":");
+        write_block(out, event, &self.options);
+        out.extend_from_slice(b",\"op\":\"");
+        out.extend_from_slice(event.op.as_bytes());
+        let received = event.header.receive_us;
+        out.extend_from_slice(b"\",\"ts_ms\":");
+        json::integer(out, received.div_euclid(1_000));
+        out.extend_from_slice(b",\"ts_us\":");
+        json::integer(out, received);
+        out.extend_from_slice(b",\"ts_ns\":");
+        json::integer(out, received.wrapping_mul(1_000));
+        out.push(b'}');
+    }
+
+    fn image(&self, out: &mut Vec<u8>, row: Option<Row<'_>>, held: Option<Row<'_>>, moment: Moment<'_>) {
+        match row {
+            Some(row) => {
+                out.push(b'{');
+                write_fields(out, &self.row, row, held, moment);
+                out.push(b'}');
+            }
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+
+    fn flat(&self, out: &mut Vec<u8>, rows: &Rows<'_>, before: bool, nulls: Option<&[Vec<u8>]>, moment: Moment<'_>) {
+        let placeholder = Some(self.options.unavailable_placeholder.as_str()).filter(|_| !before);
+        let (row, held) = if before { (rows.before, None) } else { (rows.after, rows.before) };
+        let Some(row) = row else { return };
+        let moment = Moment { placeholder, ..moment };
+        let Some(nulls) = nulls else { return write_fields(out, &self.row, row, held, moment) };
+        for (index, (field, null)) in self.row.iter().zip(nulls).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&field.label);
+            match row.get(field.column) {
+                Some(Value::Null) | None => out.extend_from_slice(null),
+                Some(value) => field.write(out, value, moment),
+            }
+        }
+    }
+
+    fn meta(&self, out: &mut Vec<u8>, meta: Meta, event: &Event<'_, '_>) {
+        let received = event.header.receive_us;
+        match (meta, event.order) {
+            (Meta::Op, _) => json::string(out, event.op),
+            (Meta::TsMs, _) => json::integer(out, received.div_euclid(1_000)),
+            (Meta::TsUs, _) => json::integer(out, received),
+            (Meta::TsNs, _) => json::integer(out, received.wrapping_mul(1_000)),
+            (Meta::Source(field), _) => self.source.write_field(out, field, event),
+            (_, None) => out.extend_from_slice(b"null"),
+            (Meta::TransactionId, Some(_)) => json::string(out, &transaction::event_id(event, &self.options)),
+            (Meta::TransactionTotal, Some(order)) => json::integer(out, order.total as i64),
+            (Meta::TransactionOfTable, Some(order)) => json::integer(out, order.of_table as i64),
+        }
+    }
+}
+
+/// The rows that a record shows.
+struct Rows<'a> {
+    before: Option<Row<'a>>,
+    after: Option<Row<'a>>,
+    key: Option<Row<'a>>,
+    other_key: Option<Row<'a>>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(kind: RecordKind, before: Option<Row<'a>>, after: Option<Row<'a>>) -> Rows<'a> {
+        match kind {
+            RecordKind::Create | RecordKind::Read => Rows { before: None, after, key: after, other_key: None },
+            RecordKind::Update => Rows { before, after, key: after, other_key: None },
+            RecordKind::Delete | RecordKind::Tombstone => Rows { before, after: None, key: before, other_key: None },
+            RecordKind::KeyDelete | RecordKind::KeyTombstone => {
+                Rows { before, after: None, key: before, other_key: after }
+            }
+            RecordKind::KeyCreate => Rows { before: None, after, key: after, other_key: before },
+            RecordKind::Truncate => Rows { before: None, after: None, key: None, other_key: None },
+        }
+    }
+}
+
+/// Appends the fields of a row; a value that the log did not carry is looked for in `held`.
+pub(super) fn write_fields(
+    out: &mut Vec<u8>,
+    fields: &[Field],
+    row: Row<'_>,
+    held: Option<Row<'_>>,
+    moment: Moment<'_>,
+) {
+    let mut values = row.values().enumerate();
+    for (index, field) in fields.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&field.label);
+        // Rows come in the order of columns, keys need not: these begin anew.
+        let mut value = values.find(|(column, _)| *column == field.column).map(|(_, value)| value);
+        if value.is_none() {
+            values = row.values().enumerate();
+            value = values.find(|(column, _)| *column == field.column).map(|(_, value)| value);
+        }
+        let mut value = value.unwrap_or(Value::Absent);
+        if value == Value::Absent {
+            value = held.and_then(|held| held.get(field.column)).unwrap_or(Value::Absent);
+        }
+        field.write(out, value, moment);
+    }
+}
+
+fn kind_has_key(kind: RecordKind) -> bool {
+    kind != RecordKind::Truncate
+}
+
+fn key_texts(draft: &Draft, key: &[Field], converter: Converter) -> (Vec<u8>, Vec<u8>) {
+    let mut prefix = Vec::new();
+    let mut suffix = Vec::new();
+    if converter.schemas {
+        let mut fields: Vec<connect::Field> = key.iter().map(|field| field.connect.clone()).collect();
+        fields.extend(draft.key_fields.iter().map(|(name, _)| Connect::new(Kind::String).field(name)));
+        prefix.extend_from_slice(b"{\"schema\":");
+        prefix.extend_from_slice(&Connect::structure(&draft.key_name, None, fields).text());
+        prefix.extend_from_slice(b",\"payload\":");
+    }
+    prefix.push(b'{');
+    for (index, (name, value)) in draft.key_fields.iter().enumerate() {
+        if index > 0 || !key.is_empty() {
+            suffix.push(b',');
+        }
+        json::string(&mut suffix, name);
+        suffix.push(b':');
+        json::string(&mut suffix, value);
+    }
+    suffix.push(b'}');
+    if converter.schemas {
+        suffix.push(b'}');
+    }
+    (prefix, suffix)
+}
+
+fn planned_value(draft: &Draft, row: &[Field], options: &Options, schema: &Schema) -> PlannedValue {
+    let schemas = options.value.schemas;
+    let open = |schema: Connect, behind: &[u8]| {
+        let mut prefix = Vec::new();
+        if schemas {
+            prefix.extend_from_slice(b"{\"schema\":");
+            prefix.extend_from_slice(&schema.text());
+            prefix.extend_from_slice(b",\"payload\":");
+        }
+        prefix.extend_from_slice(behind);
+        prefix
+    };
+    let close = if schemas { b"}".to_vec() } else { Vec::new() };
+    match &draft.value {
+        DraftValue::Tombstone => PlannedValue::Tombstone,
+        DraftValue::Null { value_name } => {
+            let mut text = open(row_schema(value_name, row, options, schema).optional(), b"null");
+            text.extend_from_slice(&close);
+            PlannedValue::Text(text)
+        }
+        DraftValue::Envelope { value_name, envelope_name } => {
+            let image = row_schema(value_name, row, options, schema).optional();
+            let envelope = envelope_schema(image, envelope_name, options);
+            PlannedValue::Envelope(open(envelope, b"{\"before\":"), close)
+        }
+        DraftValue::Flat(flat) => flat_value(flat, row, options, schema, open, close),
+    }
+}
+
+fn flat_value(
+    flat: &Flat,
+    row: &[Field],
+    options: &Options,
+    schema: &Schema,
+    open: impl Fn(Connect, &[u8]) -> Vec<u8>,
+    close: Vec<u8>,
+) -> PlannedValue {
+    let mut shown = row_schema(&flat.value_name, row, options, schema);
+    shown.optional = flat.optional;
+    let mut behind = Vec::new();
+    if let Kind::Struct(fields) = &mut shown.kind {
+        if let Some(deleted) = flat.deleted {
+            fields.push(Connect::new(Kind::String).optional().field("__deleted"));
+            behind.extend_from_slice(if row.is_empty() { b"" } else { b"," });
+            behind.extend_from_slice(if deleted { b"\"__deleted\":\"true\"" } else { b"\"__deleted\":\"false\"" });
+        }
+        fields.extend(flat.added.iter().map(|added| added.meta.schema(options.connector).field(&added.name)));
+    }
+    let mut first = row.is_empty() && flat.deleted.is_none();
+    let label = |added: &Added| {
+        let mut label = if std::mem::take(&mut first) { Vec::new() } else { b",".to_vec() };
+        json::string(&mut label, &added.name);
+        label.push(b':');
+        (label, added.meta)
+    };
+    let added = flat.added.iter().map(label).collect();
+    let mut suffix = b"}".to_vec();
+    suffix.extend_from_slice(&close);
+    let nulls = (flat.replace_null && !options.value.replace_null).then(|| {
+        row.iter().map(|field| field.connect.schema.default.clone().unwrap_or_else(|| field.null.clone())).collect()
+    });
+    PlannedValue::Flat { before: flat.before, prefix: open(shown, b"{"), behind, added, suffix, nulls }
+}
+
+fn row_schema(name: &str, row: &[Field], options: &Options, schema: &Schema) -> Connect {
+    let fields = row.iter().map(|field| field.connect.clone()).collect();
+    let mut shown = Connect::structure(name, None, fields);
+    if options.include_comments {
+        shown.doc = schema.comment.clone().filter(|comment| !comment.is_empty());
+    }
+    shown
+}
+
+fn envelope_schema(image: Connect, name: &str, options: &Options) -> Connect {
+    let time = || Connect::new(Kind::Int64).optional();
+    let fields = vec![
+        image.clone().field("before"),
+        image.field("after"),
+        source::schema(options.connector).field("source"),
+        transaction::block_schema().field("transaction"),
+        Connect::new(Kind::String).field("op"),
+        time().field("ts_ms"),
+        time().field("ts_us"),
+        time().field("ts_ns"),
+    ];
+    Connect::structure(name, Some(2), fields)
+}
