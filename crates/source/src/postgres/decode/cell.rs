@@ -128,7 +128,7 @@ pub fn binary<'a>(becomes: &'a mut Becomes, input: &'a [u8], scratch: &'a mut Ve
         Becomes::Uuid => Value::Uuid(bits::binary_uuid(input)?),
         Becomes::Hstore => Value::Json(hstore::binary_hstore(input, scratch)?),
         Becomes::Point => geometry::binary_point(input, scratch)?,
-        Becomes::Geometry => geometry::binary_geometry(input, scratch)?,
+        Becomes::Geometry => geometry::binary_geometry(input)?,
         Becomes::Vector => geometry::binary_vector(input, scratch)?,
         Becomes::Array(decoder) => decoder.binary(input)?,
         Becomes::TextOnly | Becomes::HalfVector | Becomes::BlankSeparated(_) => {

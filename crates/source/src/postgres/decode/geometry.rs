@@ -1,7 +1,7 @@
 //! Points of the plane, PostGIS's geometries, and vectors.
 //!
-//! Invariant: a geometry is the bytes that PostGIS wrote, in its extended form with flags for Z and M, from which only the
-//! spatial reference id is taken out, since it stands beside them.
+//! Invariant: a geometry is the bytes that PostGIS wrote, nothing added or taken out: its extended form of well-known
+//! binary, with flags for Z, M and the spatial reference id. The id stands beside them, too.
 
 use super::bits::hex;
 use super::bytes::{Bad, Bytes, Read};
@@ -42,36 +42,21 @@ fn point_of(x: f64, y: f64, scratch: &mut Vec<u8>) -> Value<'_> {
 
 /// Extended well-known binary in digits of base 16.
 pub fn geometry<'a>(text: &[u8], scratch: &'a mut Vec<u8>) -> Read<Value<'a>> {
-    hex(text, scratch).ok_or(GEOMETRY)?;
-    without_srid(scratch)
+    binary_geometry(hex(text, scratch).ok_or(GEOMETRY)?)
 }
 
 /// Extended well-known binary.
-pub fn binary_geometry<'a>(bytes: &[u8], scratch: &'a mut Vec<u8>) -> Read<Value<'a>> {
-    scratch.clear();
-    scratch.extend_from_slice(bytes);
-    without_srid(scratch)
-}
-
-/// Takes the spatial reference id out of the bytes, and its flag out of their type.
-fn without_srid(ewkb: &mut Vec<u8>) -> Read<Value<'_>> {
-    let big_endian = match ewkb.first() {
-        Some(0) => true,
-        Some(1) => false,
+pub fn binary_geometry(bytes: &[u8]) -> Read<Value<'_>> {
+    let mut head = Bytes(bytes);
+    let big_endian = match head.u8(GEOMETRY.0)? {
+        0 => true,
+        1 => false,
         _ => return Err(GEOMETRY),
     };
     let number = |bytes: [u8; 4]| if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
-    let mut head = Bytes(&ewkb[1..]);
     let kind = number(head.array(GEOMETRY.0)?);
-    if kind & HAS_SRID == 0 {
-        return Ok(Value::Geometry { srid: 0, wkb: ewkb });
-    }
-    let srid = number(head.array(GEOMETRY.0)?);
-    let kind = kind & !HAS_SRID;
-    let kind = if big_endian { kind.to_be_bytes() } else { kind.to_le_bytes() };
-    ewkb[1..5].copy_from_slice(&kind);
-    ewkb.drain(5..9);
-    Ok(Value::Geometry { srid, wkb: ewkb })
+    let srid = if kind & HAS_SRID == 0 { 0 } else { number(head.array(GEOMETRY.0)?) };
+    Ok(Value::Geometry { srid, wkb: bytes })
 }
 
 /// `[1,2.5,-3]`: 32-bit floats; those of `halfvec` are printed as such, too.
