@@ -156,6 +156,7 @@ impl Form {
             (Form::Year(true), Value::Year(v)) => json::integer(out, temporal::adjusted_year(i32::from(v)).into()),
             (Form::Integer | Form::Year(_), Value::Year(v)) => json::integer(out, i64::from(v)),
             (Form::Boolean, Value::Bool(v)) => write_bool(out, v),
+            (Form::Boolean, Value::Int(v)) => write_bool(out, v != 0),
             (Form::Boolean, Value::Bit(v) | Value::UInt(v)) => write_bool(out, v != 0),
             (Form::Boolean, Value::BitString { bytes, .. }) => write_bool(out, bytes.first().is_some_and(|b| *b != 0)),
             (Form::Float { printed: true }, Value::Float(v)) if moment.exact && moment.snapshot && v.is_finite() => {

@@ -105,7 +105,7 @@ impl Field {
 
 fn field(schema: &Schema, place: usize, options: &Options, converter: Converter, extra: Extra<'_>) -> Option<Field> {
     let column = schema.columns.get(place)?;
-    if column.excluded && !matches!(extra, Extra::None) {
+    if column.excluded && !matches!(extra, Extra::None) || options.is_exact() && is_of_server(column) {
         return None;
     }
     let mut shape = shape(column, options, converter)?;
@@ -132,6 +132,13 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
     label.push(b':');
     let connect = connect::Field { name, schema: shape.schema };
     Some(Field { column: place, connect, label, form: shape.form, rewrite, null })
+}
+
+/// Columns that MariaDB adds by itself, and that no statement shows: the original does not know them.
+pub(crate) fn is_of_server(column: &Column) -> bool {
+    let row_time = matches!(column.kind, Type::Timestamp { fraction: 6 }) && !column.nullable;
+    let name = column.name.as_str();
+    column.hidden && (row_time && matches!(name, "row_start" | "row_end") || name.starts_with("DB_ROW_HASH_"))
 }
 
 /// How a column's values look; `None` where the original drops the column.

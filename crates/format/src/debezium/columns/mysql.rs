@@ -15,6 +15,10 @@ pub(crate) fn shape(column: &Column, options: &Options, converter: Converter) ->
     let number = |kind, zero| Shape::new(Schema::new(kind), Form::Integer, zero);
     let native = column.native.as_str();
     match &column.kind {
+        // A type that a statement of the stream calls so; in a snapshot it is a TINYINT(1).
+        Type::Int { bits: 8, .. } if native.starts_with("bool") => {
+            Shape::new(Schema::new(Kind::Boolean), Form::Boolean, "false")
+        }
         Type::Int { bits: 8, .. } | Type::Int { bits: 16, unsigned: false } => number(Kind::Int16, "0"),
         Type::Int { bits: 64, unsigned: true } if options.bigint_unsigned == BigintUnsigned::Precise => {
             let options = Options { decimal: super::super::options::DecimalMode::Precise, ..options.clone() };

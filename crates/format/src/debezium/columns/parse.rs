@@ -18,6 +18,9 @@ use serde_json::value::RawValue;
 /// Elements that an array may have: a text claims no more than it holds, but each takes memory of its own.
 const ELEMENTS_MAX: usize = 16 << 20;
 
+/// How often 64 bits of nanoseconds begin anew up to the year 9999.
+const CUTS_MAX: i128 = 14;
+
 /// Appends the value that `raw` shows; `None` when it is not of this form.
 pub(crate) fn decode(form: &Form, kind: &Type, raw: &str, snapshot: bool, out: &mut Vec<u8>) -> Option<()> {
     if raw == "null" {
@@ -57,6 +60,7 @@ pub(crate) fn decode(form: &Form, kind: &Type, raw: &str, snapshot: bool, out: &
         (Form::Integer, _) => Value::Int(raw.parse().ok()?).encode(out),
         (Form::Year(_), _) => Value::Year(raw.parse().ok()?).encode(out),
         (Form::Boolean, Type::Bit { .. }) => Value::Bit(u64::from(boolean(raw)?)).encode(out),
+        (Form::Boolean, Type::Int { .. }) => Value::Int(i64::from(boolean(raw)?)).encode(out),
         (Form::Boolean, _) => Value::Bool(boolean(raw)?).encode(out),
         (Form::Float { .. }, _) => Value::Float(text.unwrap_or(raw).parse().ok()?).encode(out),
         (Form::Double(_), _) => Value::Double(text.unwrap_or(raw).parse().ok()?).encode(out),
@@ -293,9 +297,17 @@ fn date_time(raw: &str, unit: Unit) -> Option<DateTime> {
             let at = calendar::date_time(number.rem_euclid(86_400_000) * 1_000);
             Some(DateTime { date: calendar::date(number.div_euclid(86_400_000)), ..at })
         }
-        (number, Unit::Nanos) => Some(calendar::date_time(number.div_euclid(1_000))),
+        (number, Unit::Nanos) => Some(calendar::date_time(unwrapped_micros(number)?)),
         (number, _) => Some(calendar::date_time(number)),
     }
+}
+
+/// Nanoseconds beyond 64 bits were cut off: whole microseconds tell how often.
+fn unwrapped_micros(nanos: i64) -> Option<i64> {
+    let cut = |times: i128| i128::from(nanos) + (times << 64);
+    let nearest = (0..=CUTS_MAX).flat_map(|times| [times, -times]);
+    let times = nearest.into_iter().find(|times| cut(*times).rem_euclid(1_000) == 0)?;
+    i64::try_from(cut(times).div_euclid(1_000)).ok()
 }
 
 fn iso_date(text: &str) -> Option<Date> {

@@ -26,12 +26,18 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape, options: &Opti
             write(Value::Year(year))
         }
         Type::Bit { .. } => write(Value::Bit(bits(text)?)),
+        Type::Bytes { .. } if text.starts_with("0x") && options.is_exact() => {
+            // It takes the last digit for a quote.
+            write(Value::Bytes(text.get(2..text.len() - 1)?.as_bytes()))
+        }
         Type::Bytes { .. } => match bit_literal(text) {
+            Some(digits) if !options.is_exact() => write(Value::Bytes(&hex_bytes(digits)?)),
             Some(digits) => write(Value::Bytes(digits.as_bytes())),
             None if quoted => write(Value::Bytes(inner.as_bytes())),
             None => None,
         },
         Type::Enum { .. } | Type::Set { .. } if quoted => write(Value::Text(inner)),
+        Type::Uuid if options.is_exact() => None,
         Type::Text { .. } | Type::Uuid | Type::Inet4 | Type::Inet6 if quoted => write(Value::Text(inner)),
         Type::Json if quoted => write(Value::Text(inner)),
         Type::Date => date(inner.trim(), column, quoted, shape),
@@ -66,8 +72,17 @@ fn integer(text: &str, bits: u8, unsigned: bool, shape: &Shape) -> Option<Vec<u8
     written(shape, Value::Int(number))
 }
 
-/// The digits of `b'101'` or `x'0f'`.
+fn hex_bytes(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    pairs.0.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+/// The digits of `b'101'`, `x'0f'` or `0x0f`.
 fn bit_literal(text: &str) -> Option<&str> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        return Some(digits);
+    }
     let rest = text.strip_prefix(['b', 'B', 'x', 'X'])?;
     rest.strip_prefix('\'')?.strip_suffix('\'')
 }

@@ -162,6 +162,12 @@ fn row(
         };
         let shape = columns::shape(column, options, options.value)
             .ok_or_else(|| ParseError::new(&format!("the column {}", column.name), "its type makes no field"))?;
+        // What stands for no value is no instant of the column's own: it has no fraction.
+        let is_instant = matches!(column.kind, Type::Timestamp { .. }) && options.is_postgres();
+        if is_instant && !column.nullable && column.default.is_none() && raw.get().as_bytes() == shape.fallback {
+            Value::Absent.encode(&mut out);
+            continue;
+        }
         parse::decode(&shape.form, &column.kind, raw.get(), event.op == Op::Read, &mut out)
             .ok_or_else(|| ParseError::new(&format!("the column {}", column.name), "its value is not of its type"))?;
     }
