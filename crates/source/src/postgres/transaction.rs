@@ -137,7 +137,7 @@ impl Transactions {
         let unreadable = |error| unreadable(&self.source, place, error);
         let out = self.changes.begin(Op::Update, captured.schema, place.0, 0);
         let start = out.len();
-        captured.plan.old_row(old, new.cells(), out).map_err(unreadable)?;
+        captured.plan.old_row(old, out).map_err(unreadable)?;
         let middle = out.len();
         captured.plan.row(new.cells(), out).map_err(unreadable)?;
         // Without an old row the identity has not changed.
@@ -155,7 +155,7 @@ impl Transactions {
         let captured = captured(&mut self.tables, self.open.as_ref(), &self.source, place, relation)?;
         let Some(captured) = captured else { return Ok(()) };
         let out = self.changes.begin(Op::Delete, captured.schema, place.0, 0);
-        let old = captured.plan.old_row(Some(old), std::iter::empty(), out);
+        let old = captured.plan.old_row(Some(old), out);
         old.map_err(|error| unreadable(&self.source, place, error))?;
         self.changes.end(Op::Delete, captured.schema, false);
         Ok(())

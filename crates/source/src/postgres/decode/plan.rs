@@ -118,21 +118,16 @@ impl RowPlan {
         self.write(cells, |_| true, out)
     }
 
-    /// Appends what is known of the row as it was. Of an old key, only the columns of the replica identity are known; of
-    /// nothing, which means that the identity did not change, the identity of the row as it is (`new`) is known.
+    /// Appends what the log carries of the row as it was: of an old key, the columns of the replica identity; of nothing
+    /// no column at all, which means that the identity did not change.
     ///
     /// # Errors
     /// Then nothing is appended.
-    pub fn old_row<'t>(
-        &mut self,
-        old: Option<Old<'t>>,
-        new: impl Iterator<Item = Cell<'t>>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), RowError> {
+    pub fn old_row(&mut self, old: Option<Old<'_>>, out: &mut Vec<u8>) -> Result<(), RowError> {
         match old {
             Some(Old::Row(tuple)) => self.write(tuple.cells(), |_| true, out),
             Some(Old::Key(tuple)) => self.write(tuple.cells(), |column| column.is_identity, out),
-            None => self.write(new, |column| column.is_identity, out),
+            None => self.write(std::iter::repeat_n(Cell::Unchanged, self.columns.len()), |_| true, out),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: none of these panics, and what was read is encoded so that it can be read again.
 
 use super::super::cell::{binary, text};
-use super::super::{Message, Old, Reader, RowPlan};
+use super::super::{Message, Reader, RowPlan};
 use super::messages::recorded;
 use super::{TYPES, lines};
 use headwater_model::{Row, Value};
@@ -71,10 +71,8 @@ fn walk(messages: &[Vec<u8>]) -> u32 {
                 Ok(())
             }
             Message::Insert { new, .. } => plan.row(new.cells(), &mut out),
-            Message::Update { old, new, .. } => plan.old_row(old, new.cells(), &mut out),
-            Message::Delete { old: old @ (Old::Key(tuple) | Old::Row(tuple)), .. } => {
-                plan.old_row(Some(old), tuple.cells(), &mut out)
-            }
+            Message::Update { old, new, .. } => plan.old_row(old, &mut out),
+            Message::Delete { old, .. } => plan.old_row(Some(old), &mut out),
             _ => Ok(()),
         };
     }
