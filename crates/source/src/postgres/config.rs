@@ -124,6 +124,8 @@ pub enum SnapshotMode {
     WhenNeeded,
     /// At every start.
     Always,
+    /// Once, as `initial`, and nothing that changes after it; neither a slot nor a publication is made.
+    InitialOnly,
 }
 
 /// Which tables a snapshot reads.

@@ -8,7 +8,7 @@
 //! stream, would begin where [`Snapshot::read_table`] is. Start at [`take`].
 
 use super::catalogue::Catalogue;
-use super::config::{Options, SnapshotMode, SnapshotScope};
+use super::config::{Options, SYSTEM_SCHEMAS, SnapshotMode, SnapshotScope};
 use super::decode::{Cell, RowPlan, Table};
 use super::failure;
 use super::lsn::Lsn;
@@ -19,6 +19,7 @@ use super::tables::state_key;
 use super::transaction::Transactions;
 use super::wire::query::{identifier, quoted};
 use super::wire::{Canceller, Connection};
+use crate::filter::{Choice, Filter};
 use headwater_model::calendar::now_us;
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
 use headwater_model::transaction::put_header;
@@ -31,6 +32,8 @@ use std::time::{Duration, Instant};
 pub const TABLE_PREFIX: &str = "snapshot/";
 /// State key of the choice of tables for which all that were there have been read.
 const SCOPE_STATE: &str = "tables";
+/// Bytes of a slot's name.
+const SLOT_NAME_MAX: usize = 63;
 /// Bytes of rows kept in memory.
 const PART_BYTES_MAX: usize = 4 << 20;
 /// How often the status page is told how far it is.
@@ -102,6 +105,27 @@ pub fn read_again(transactions: &mut Transactions, wanted: impl Fn(&str, &str) -
     asked
 }
 
+/// Takes what a user asked for, and marks the tables; answers whether there is any.
+pub fn is_asked(options: &Options, transactions: &mut Transactions, intake: &mut dyn Intake) -> bool {
+    let Some(patterns) = intake.snapshot_request() else { return false };
+    let choice = Choice { tables: &patterns, ..Choice::default() };
+    let asked = match Filter::new(choice, SYSTEM_SCHEMAS) {
+        Ok(filter) => read_again(transactions, |schema, table| filter.captures(schema, table), intake),
+        Err(_) => 0,
+    };
+    if asked == 0 {
+        tracing::warn!(source = options.name, ?patterns, "no captured table matches the snapshot that was asked for");
+    }
+    asked > 0
+}
+
+/// The name of a slot that only exports a snapshot, and is gone with its connection.
+pub fn slot_name(options: &Options) -> String {
+    // Two of them never meet: each moment has one.
+    let room = SLOT_NAME_MAX - 17;
+    format!("{}_{:x}", &options.slot[..options.slot.len().min(room)], now_us())
+}
+
 /// Forgets which tables have been read: what the log says no longer leads on from it.
 pub fn forget(transactions: &mut Transactions, intake: &dyn Intake) {
     read_again(transactions, |_, _| true, intake);
@@ -152,8 +176,7 @@ fn read_all(place: Place<'_>, reads_new: bool, transactions: &mut Transactions, 
             (place.opened)(own.canceller());
             // It waits for every transaction that runs now, however long that takes.
             own.set_read_timeout(None).map_err(failed)?;
-            let name = format!("{}_{:x}", &options.slot[..options.slot.len().min(40)], now_us());
-            slot::create(&mut own, place.server, &name, true, false).map_err(failed)?
+            slot::create(&mut own, place.server, &slot_name(&options), true, false).map_err(failed)?
         }
     };
     let begin = format!(
@@ -202,14 +225,24 @@ fn unread(
     reads_new: bool,
     intake: &dyn Intake,
 ) -> Result<Vec<(Table, bool)>> {
-    let published = match options.snapshot_scope {
-        SnapshotScope::Published => Some(catalogue.published()?),
-        SnapshotScope::Every => None,
+    let published = match (options.snapshot_scope, options.snapshot) {
+        (SnapshotScope::Every, _) | (_, SnapshotMode::InitialOnly) => None,
+        (SnapshotScope::Published, _) => Some(catalogue.published()?),
+    };
+    // Without a publication, what one for all tables would show.
+    let would_be_published = |table: &Table| match options.publish_via_partition_root {
+        true => !table.is_partition && !table.is_unlogged,
+        false => !table.is_partitioned && !table.is_unlogged,
     };
     let mut unread = Vec::new();
     for table in catalogue.tables()? {
         let name = (table.schema.clone(), table.name.clone());
-        if published.as_ref().is_some_and(|published| !published.contains(&name)) {
+        let is_wanted = match (options.snapshot_scope, &published) {
+            (SnapshotScope::Every, _) => true,
+            (SnapshotScope::Published, Some(published)) => published.contains(&name),
+            (SnapshotScope::Published, None) => would_be_published(&table),
+        };
+        if !is_wanted {
             continue;
         }
         match state(&state_key(&table.schema, &table.name), intake) {

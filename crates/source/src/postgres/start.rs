@@ -132,7 +132,11 @@ pub fn compare(
         return Ok(Begin::Lost(failure::other_system(options, server.system, ours.system)));
     }
     if ours.timeline != server.timeline {
-        let branched = branch(connection, server.timeline, ours.timeline).map_err(failed)?;
+        // The first time line has no history, and none has one of those after it.
+        let branched = match ours.timeline < server.timeline {
+            true => branch(connection, server.timeline, ours.timeline).map_err(failed)?,
+            false => None,
+        };
         if branched.is_none_or(|at| ours.lsn > at) {
             let held = (ours.timeline, ours.lsn);
             return Ok(Begin::Lost(failure::diverged(options, server.timeline, held, branched)));

@@ -4,7 +4,7 @@
 //! of a position only when the journal has it on disk. Start at [`PostgresSource::run`].
 
 use super::catalogue::Catalogue;
-use super::config::{Options, SYSTEM_SCHEMAS, SnapshotMode};
+use super::config::{Options, SnapshotMode};
 use super::decode::Reader;
 use super::failure;
 use super::lsn::Lsn;
@@ -18,7 +18,6 @@ use super::start::{self, Begin};
 use super::tables::Tables;
 use super::transaction::Transactions;
 use super::wire::{Canceller, Connection, Event, Replication};
-use crate::filter::{Choice, Filter};
 use headwater_model::calendar::now_us;
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
 use headwater_model::{Error, Kind, Result};
@@ -36,6 +35,9 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// How long a server may say nothing at all: it asks for a sign of life long before.
 const SILENCE: Duration = Duration::from_secs(150);
+
+/// How often a source that has nothing more to read looks for the end.
+const FINISHED_LOOK: Duration = Duration::from_millis(200);
 
 /// A PostgreSQL server's log.
 pub struct PostgresSource {
@@ -58,6 +60,8 @@ enum Ended {
     Stopped,
     /// There is a new snapshot to begin.
     ToBeginAgain,
+    /// Nothing but the snapshot was asked for, and it is in the journal.
+    Finished,
 }
 
 impl PostgresSource {
@@ -81,7 +85,11 @@ impl Source for PostgresSource {
             self.begins_anew = true;
         }
         let mut result = self.connect_and_follow(intake);
-        while let Ok(Ended::ToBeginAgain) = result {
+        while match result {
+            Ok(Ended::ToBeginAgain) => true,
+            Ok(Ended::Finished) => self.rest_until_asked(intake),
+            _ => false,
+        } {
             result = self.connect_and_follow(intake);
         }
         self.cancellers.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -121,15 +129,23 @@ impl PostgresSource {
             intake.abort_side(&side)?;
         }
         let mut catalogue = Catalogue::new(options.clone(), self.host);
-        publication::ensure(&options, &mut connection, &server, &catalogue.tables()?)?;
-        let (position, created) = self.place_to_go_on(&mut connection, &server, intake)?;
-        let is_anew = created.is_some() && intake.position().is_some();
+        let (position, created) = match options.snapshot {
+            SnapshotMode::InitialOnly => self.place_of_snapshot(&mut connection, &server)?,
+            _ => {
+                publication::ensure(&options, &mut connection, &server, &catalogue.tables()?)?;
+                self.place_to_go_on(&mut connection, &server, intake)?
+            }
+        };
+        let is_only = options.snapshot == SnapshotMode::InitialOnly;
+        let is_anew = created.is_some() && intake.position().is_some() && !is_only;
         let tables = Tables::new(options.clone(), catalogue.types()?, intake);
         let mut transactions = Transactions::new(&options.name, options.transaction_bytes_max, tables, position);
         if is_anew {
             snapshot::forget(&mut transactions, intake);
         } else if options.snapshot == SnapshotMode::Always && !self.has_begun {
             snapshot::read_again(&mut transactions, |_, _| true, intake);
+        } else if is_only {
+            snapshot::is_asked(&options, &mut transactions, intake);
         }
         // The place where reading begins is kept at once, so that what is committed from now on is never missed; and with it
         // that what lies between an older place and this one is to be read from the tables.
@@ -140,6 +156,10 @@ impl PostgresSource {
         let opened = |canceller| self.opened(canceller);
         let place = Place { options: &options, server: &server, host: self.host, created, opened: &opened };
         snapshot::take(place, &mut transactions, intake)?;
+        if is_only {
+            connection.close();
+            return Ok(Ended::Finished);
+        }
         tracing::info!(
             source = options.name,
             server = server.title(),
@@ -149,6 +169,12 @@ impl PostgresSource {
         );
         let wire = start::stream(&options, connection, &server, transactions.position())?;
         Stream::new(&options, wire, &server, transactions, catalogue)?.follow(intake)
+    }
+
+    /// Where a snapshot is taken that no stream follows: at a slot that is gone with the connection.
+    fn place_of_snapshot(&self, connection: &mut Connection, server: &Server) -> Result<(Position, Option<Created>)> {
+        let created = self.create(connection, server, &snapshot::slot_name(&self.options), true)?;
+        Ok((self.at(server, created.consistent), Some(created)))
     }
 
     /// The position after which the slot streams, and the slot if it had to be created.
@@ -199,24 +225,43 @@ impl PostgresSource {
     ) -> Result<(Position, Option<Created>)> {
         let options = &*self.options;
         let failed = |error| failure::of_connection(&options.name, error);
-        let at = |lsn| Position {
-            system: server.system,
-            timeline: server.timeline,
-            slot: options.slot.clone(),
-            lsn,
-            last_commit: Lsn(0),
-        };
         match slot {
-            Some(slot) if !drops => return Ok((at(slot.confirmed().map_err(failed)?), None)),
+            Some(slot) if !drops => return Ok((self.at(server, slot.confirmed().map_err(failed)?), None)),
             Some(_) => slot::drop_slot(connection, &options.slot).map_err(failed)?,
             None => {}
         }
+        tracing::info!(source = options.name, slot = options.slot, "creating the replication slot");
+        let created = self.create(connection, server, &options.slot, false)?;
+        Ok((self.at(server, created.consistent), Some(created)))
+    }
+
+    fn create(&self, connection: &mut Connection, server: &Server, name: &str, temporary: bool) -> Result<Created> {
+        let options = &*self.options;
+        let failed = |error| failure::of_connection(&options.name, error);
         // It waits for every transaction that runs now, however long that takes.
         connection.set_read_timeout(None).map_err(failed)?;
-        tracing::info!(source = options.name, slot = options.slot, "creating the replication slot");
-        let created = slot::create(connection, server, &options.slot, false, options.slot_failover).map_err(failed)?;
+        let failover = options.slot_failover && !temporary;
+        let created = slot::create(connection, server, name, temporary, failover).map_err(failed)?;
         connection.set_read_timeout(options.connection.read_timeout).map_err(failed)?;
-        Ok((at(created.consistent), Some(created)))
+        Ok(created)
+    }
+
+    fn at(&self, server: &Server, lsn: Lsn) -> Position {
+        let slot = self.options.slot.clone();
+        Position { system: server.system, timeline: server.timeline, slot, lsn, last_commit: Lsn(0) }
+    }
+
+    /// Waits, without a connection, for the end or for a snapshot that is asked for. Answers whether it was the latter.
+    fn rest_until_asked(&self, intake: &mut dyn Intake) -> bool {
+        tracing::info!(source = self.options.name, "the snapshot is in the journal; nothing more is read");
+        while !intake.stopping() {
+            intake.report(SourceReport { phase: "finished", ..SourceReport::default() });
+            if intake.has_snapshot_request() {
+                return true;
+            }
+            std::thread::sleep(FINISHED_LOOK);
+        }
+        false
     }
 
     fn opened(&self, canceller: Canceller) {
@@ -294,7 +339,9 @@ impl<'o> Stream<'o> {
                     intake.flush()?;
                     return Ok(Ended::Stopped);
                 }
-                if self.transactions.is_between() && self.asked(intake)? {
+                if self.transactions.is_between() && snapshot::is_asked(self.options, &mut self.transactions, intake) {
+                    self.transactions.save_position(intake)?;
+                    intake.flush()?;
                     return Ok(Ended::ToBeginAgain);
                 }
                 if !self.has_arrived()? {
@@ -375,29 +422,5 @@ impl<'o> Stream<'o> {
             .map_err(|error| failure::of_connection(&self.options.name, error))?;
         (self.confirmed, self.confirmed_at, self.is_asked) = (durable, Instant::now(), false);
         Ok(())
-    }
-
-    /// Whether a snapshot was asked for. What is to be read is in the journal then.
-    fn asked(&mut self, intake: &mut dyn Intake) -> Result<bool> {
-        let Some(patterns) = intake.snapshot_request() else { return Ok(false) };
-        let choice = Choice { tables: &patterns, ..Choice::default() };
-        let asked = match Filter::new(choice, SYSTEM_SCHEMAS) {
-            Ok(filter) => {
-                let wanted = |schema: &str, table: &str| filter.captures(schema, table);
-                snapshot::read_again(&mut self.transactions, wanted, intake)
-            }
-            Err(_) => 0,
-        };
-        if asked == 0 {
-            tracing::warn!(
-                source = self.options.name,
-                ?patterns,
-                "no captured table matches the snapshot that was asked for"
-            );
-            return Ok(false);
-        }
-        self.transactions.save_position(intake)?;
-        intake.flush()?;
-        Ok(true)
     }
 }

@@ -48,7 +48,7 @@ impl Link {
             K::ConnectionReset | K::BrokenPipe | K::ConnectionAborted => {
                 Error::Closed { peer, step, mid_message: false }
             }
-            _ => Error::Io { peer, step, source },
+            _ => Error::Io { peer, step, cause: source },
         }
     }
 
@@ -108,7 +108,7 @@ impl Connection {
             io::ErrorKind::TimedOut => {
                 Error::Timeout { peer: peer.clone(), step: STEP, after: options.connect_timeout }
             }
-            _ => Error::Io { peer: peer.clone(), step: STEP, source },
+            _ => Error::Io { peer: peer.clone(), step: STEP, cause: source },
         };
         let socket = Socket::connect(address, options.connect_timeout, options.keepalive).map_err(unreachable)?;
         socket.set_timeouts(timeout).map_err(unreachable)?;

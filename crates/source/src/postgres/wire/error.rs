@@ -18,14 +18,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The network failed, or the server cannot be reached.
-    #[error("{peer}: {step}: {source}; check that the server runs and can be reached from here")]
+    #[error("{peer}: {step}: {cause}; check that the server runs and can be reached from here")]
     Io {
         /// The server and user.
         peer: Arc<str>,
         /// What was being done.
         step: &'static str,
-        /// The cause.
-        source: io::Error,
+        /// The cause, which the text has.
+        cause: io::Error,
     },
     /// The server stayed silent for longer than the timeout.
     #[error(
