@@ -93,6 +93,7 @@ pub fn main(arguments: &[&str]) -> Result {
     let stage = Arc::new(AtomicU8::new(WAITING));
     let shared = stage.clone();
     let source = SourceSpec {
+        rendering: None,
         name: "feed".to_owned(),
         build: Arc::new(move || Ok(Box::new(Feed { transactions, stage: shared.clone() }) as Box<dyn Source>)),
     };

@@ -4,10 +4,11 @@
 //! that a restart finds all of them or none.
 
 use crate::held::Held;
-use crate::projection::Projection;
+use crate::projection::{Projection, RENDERING_HEAD};
 use crate::rows::Rows;
 use crate::schemas;
 use crate::source::Shared;
+use headwater_format::debezium::Options;
 use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
 use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
@@ -39,16 +40,47 @@ pub struct JournalIntake {
 }
 
 impl JournalIntake {
-    /// Over an opened journal, whose last position was `position`.
-    pub fn new(writer: Writer, position: Option<Vec<u8>>, shared: Arc<Shared>, rows: Arc<Rows>) -> Result<Self> {
+    /// Over an opened journal, whose last position was `position`. What is appended from now on is rendered by
+    /// `rendering`.
+    pub fn new(
+        writer: Writer,
+        position: Option<Vec<u8>>,
+        rendering: Option<Options>,
+        shared: Arc<Shared>,
+        rows: Arc<Rows>,
+    ) -> Result<Self> {
         let journal = writer.journal();
-        let projection = Projection::new(&shared.name);
+        let described = rendering.as_ref().map(serde_json::to_vec).transpose();
+        let described =
+            described.map_err(|error| Error::stop("the rendering of the source cannot be kept").source(error))?;
+        // The plain form makes as many records, in topics of the same names.
+        let plain = || Options { prefix: shared.name.clone(), ..Options::default() };
+        let projection = Projection::new(rendering.unwrap_or_else(plain))?;
         let mut intake = JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1 };
         for schema in intake.read_schemas()? {
             intake.next_schema = intake.next_schema.max(schema.id + 1);
             intake.projection.add(&schema, &mut intake.writer).map_err(journal_error)?;
         }
+        intake.keep_rendering(described.as_deref())?;
         Ok(intake)
+    }
+
+    /// Puts the rendering into the journal, before anything that is counted by it.
+    fn keep_rendering(&mut self, described: Option<&[u8]>) -> Result<()> {
+        if self.writer.heads().get(RENDERING_HEAD.as_bytes()) == described {
+            return Ok(());
+        }
+        let head = Head { key: RENDERING_HEAD.as_bytes(), value: described };
+        let result = self.writer.append(&Entry {
+            changes: 0,
+            position: &[],
+            body: &[],
+            offsets: &[],
+            heads: &[head],
+            derived: false,
+        });
+        self.with_room(result)?;
+        Ok(())
     }
 
     /// Makes everything durable and lets the folder go.
@@ -157,7 +189,7 @@ impl Intake for JournalIntake {
         self.wait_while_held()?;
         let heads = self.heads(transaction)?;
         let heads: Vec<Head<'_>> = heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();
-        let offsets = self.projection.offsets(transaction.changes.tallies()).map_err(unknown_schema)?;
+        let offsets = self.projection.offsets(transaction.changes, &mut self.writer)?;
         let body: &[&[u8]] = match transaction.changes.is_empty() {
             true => &[],
             false => &[transaction.header, transaction.changes.items()],
@@ -182,7 +214,7 @@ impl Intake for JournalIntake {
     }
 
     fn spill(&mut self, part: &SidePart<'_>, changes: &TransactionBuilder) -> Result<()> {
-        let offsets = self.projection.offsets(changes.tallies()).map_err(unknown_schema)?;
+        let offsets = self.projection.offsets(changes, &mut self.writer)?;
         let body: &[&[u8]] = &[changes.items()];
         let part_of = Part { changes: changes.changes(), body, offsets, heads: &[] };
         let result = self.writer.side_append(part.id, &part_of);
@@ -327,7 +359,7 @@ pub fn damaged(error: headwater_model::change::Damaged) -> Error {
     Error::stop("a transaction in the journal").source(error)
 }
 
-fn unknown_schema(id: u32) -> Error {
+pub(crate) fn unknown_schema(id: u32) -> Error {
     Error::stop(format!("a change refers to schema {id}, which was never announced"))
         .hint("This is a defect of the source; please report it.")
 }

@@ -26,6 +26,6 @@ mod stop;
 pub use dead_letters::Letter;
 pub use engine::Engine;
 pub use options::{EngineOptions, FromWhere, Laggard, SinkSpec, SourceSpec, TableFilter};
-pub use projection::TopicName;
+pub use projection::RENDERING_HEAD;
 pub use schemas::SCHEMA_PREFIX;
 pub use status::{SinkStatus, SourceStatus, Stages, Status};

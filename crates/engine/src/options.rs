@@ -37,6 +37,8 @@ pub enum Laggard {
 pub struct SourceSpec {
     /// Its name: the prefix of its topics, and the name of its journal's folder.
     pub name: String,
+    /// How its changes look as the records of topics; `None` for the plain form.
+    pub rendering: Option<headwater_format::debezium::Options>,
     /// Makes it.
     pub build: BuildSource,
 }

@@ -1,76 +1,136 @@
-//! Topics as projections of the journal: which topic a change belongs to, and how many records it makes there.
+//! Topics as projections of the journal: which topics a change's records belong to, and how many it makes there.
 //!
-//! Invariant: both are decided when the change is written, so that offsets never move afterwards.
+//! Invariant: both are decided when the change is written, by the rendering of that moment, so that offsets never move
+//! afterwards. Start at [`Projection::offsets`].
 
+use crate::intake::{journal_error, unknown_schema};
+use headwater_format::debezium::{Counts, Options, Place, Records, Rendering, Table};
 use headwater_journal::{Offsets, TopicId, Writer};
-use headwater_model::{Schema, Tally};
+use headwater_model::change::Changes;
+use headwater_model::{Error, Origin, Result, Schema, Tally, TransactionBuilder, TransactionHeader};
 use std::collections::HashMap;
 
-/// How a table's topic is named: `source.database.table`, with everything that Kafka refuses replaced.
-pub struct TopicName;
+/// The key of the journal's record of how changes are rendered, from the frame on in which it stands.
+pub const RENDERING_HEAD: &str = "rendering";
 
-impl TopicName {
-    /// The topic of `schema`'s table under the source's `prefix`.
-    pub fn of(prefix: &str, schema: &Schema) -> String {
-        let mut name = format!("{prefix}.{}.{}", schema.database, schema.table);
-        // Kafka allows ASCII letters, digits, `.`, `_` and `-`; Debezium replaces the rest by `_`.
-        name = name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' }).collect();
-        name.truncate(TOPIC_NAME_MAX);
-        name
-    }
-}
-
-/// Kafka's limit for a topic's name, in bytes.
-const TOPIC_NAME_MAX: usize = 249;
+/// Partitions of a topic until a configuration says otherwise.
+const PARTITIONS: u32 = 1;
 
 /// The topics of one source's schemas.
 pub struct Projection {
-    prefix: String,
-    topics: HashMap<u32, TopicId>,
+    rendering: Rendering,
+    tables: HashMap<u32, Projected>,
+    /// Topics that records were routed to by what they hold.
+    routed: HashMap<String, TopicId>,
+    records: Records,
     offsets: Vec<Offsets>,
 }
 
+/// One version of one table.
+struct Projected {
+    table: Table,
+    topic: TopicId,
+    /// What each change makes, where neither that nor the topic depends on the row.
+    counts: Option<Counts>,
+    /// Whether its records have another key than its rows.
+    has_other_key: bool,
+}
+
 impl Projection {
-    /// For the source named `prefix`.
-    pub fn new(prefix: &str) -> Self {
-        Projection { prefix: prefix.to_owned(), topics: HashMap::new(), offsets: Vec::new() }
+    /// For a source whose changes are rendered by `options`.
+    pub fn new(options: Options) -> Result<Self> {
+        let rendering = Rendering::new(options).map_err(|error| {
+            Error::stop(format!("its changes cannot be rendered: {error}")).hint("Mend the source's configuration.")
+        })?;
+        let (tables, routed) = (HashMap::new(), HashMap::new());
+        Ok(Projection { rendering, tables, routed, records: Records::default(), offsets: Vec::new() })
     }
 
     /// Binds a schema to its table's topic.
     pub fn add(&mut self, schema: &Schema, writer: &mut Writer) -> Result<(), headwater_journal::Error> {
-        let topic = writer.topic(&TopicName::of(&self.prefix, schema), 1)?;
-        self.topics.insert(schema.id, topic);
+        let table = self.rendering.table(schema);
+        let topic = writer.topic(table.topic(), PARTITIONS)?;
+        let counts = table.counts();
+        let has_other_key = !table.key_columns().iter().copied().eq(schema.key.iter().map(|key| usize::from(*key)));
+        self.tables.insert(schema.id, Projected { table, topic, counts, has_other_key });
         Ok(())
     }
 
-    /// The offsets that changes of these tallies take. `Err` names a schema that was never added.
-    pub fn offsets(&mut self, tallies: &[Tally]) -> Result<&[Offsets], u32> {
+    /// The offsets that the changes take.
+    pub fn offsets(&mut self, changes: &TransactionBuilder, writer: &mut Writer) -> Result<&[Offsets]> {
         self.offsets.clear();
-        for tally in tallies {
-            let topic = *self.topics.get(&tally.schema).ok_or(tally.schema)?;
-            let count = records(tally);
-            match self.offsets.iter_mut().find(|offsets| offsets.topic == topic) {
-                Some(offsets) => offsets.count += count,
-                None => self.offsets.push(Offsets { topic, partition: 0, count }),
+        for tally in changes.tallies() {
+            // Messages stand in no table's topic.
+            if tally.schema == 0 {
+                continue;
+            }
+            let projected = self.tables.get(&tally.schema).ok_or_else(|| unknown_schema(tally.schema))?;
+            match projected.counted(tally) {
+                Some(count) => add(&mut self.offsets, projected.topic, count),
+                None => return self.offsets_of_each(changes, writer),
+            }
+        }
+        Ok(&self.offsets)
+    }
+
+    /// The same, by making every record: for tables whose rows decide.
+    fn offsets_of_each(&mut self, changes: &TransactionBuilder, writer: &mut Writer) -> Result<&[Offsets]> {
+        // How many records there are, and where, does not depend on the header.
+        let header = TransactionHeader { commit_us: 0, receive_us: 0, origin: Origin::Headwater };
+        self.offsets.clear();
+        for change in Changes::new(changes.items()) {
+            let change = change.map_err(|error| Error::stop(error.to_string()))?;
+            if change.schema == 0 {
+                continue;
+            }
+            let projected = self.tables.get(&change.schema).ok_or_else(|| unknown_schema(change.schema))?;
+            self.records.clear();
+            projected.table.records(&change, &mut Place { header: &header, order: None }, &mut self.records);
+            for record in self.records.iter() {
+                let topic = match record.topic() {
+                    None => projected.topic,
+                    Some(name) => routed(&mut self.routed, name, writer)?,
+                };
+                add(&mut self.offsets, topic, 1);
             }
         }
         Ok(&self.offsets)
     }
 }
 
-/// Records that the changes make in their topic: a delete is followed by its tombstone, a change of key is a delete, its
-/// tombstone and a create, and a truncate makes none (Debezium's defaults).
-fn records(tally: &Tally) -> u32 {
-    tally.creates + tally.reads + tally.updates + 2 * tally.deletes + 3 * tally.key_changes
+impl Projected {
+    /// The records that these changes make, where that can be told without looking at them.
+    fn counted(&self, tally: &Tally) -> Option<u32> {
+        let counts = self.counts?;
+        if self.has_other_key && tally.updates + tally.key_changes > 0 {
+            return None;
+        }
+        Some(
+            tally.creates * counts.create
+                + tally.reads * counts.read
+                + tally.updates * counts.update
+                + tally.deletes * counts.delete
+                + tally.key_changes * counts.key_change
+                + tally.truncates * counts.truncate,
+        )
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn routed(known: &mut HashMap<String, TopicId>, name: &str, writer: &mut Writer) -> Result<TopicId> {
+    if let Some(topic) = known.get(name) {
+        return Ok(*topic);
+    }
+    let topic = writer.topic(name, PARTITIONS).map_err(journal_error)?;
+    known.insert(name.to_owned(), topic);
+    Ok(topic)
+}
 
-    #[test]
-    fn names_that_kafka_refuses_are_replaced() {
-        let schema = Schema::new(1, "shop", "größe $1", vec![], vec![]);
-        assert_eq!(TopicName::of("live", &schema), "live.shop.gr__e__1");
+fn add(offsets: &mut Vec<Offsets>, topic: TopicId, count: u32) {
+    if count == 0 {
+        return;
+    }
+    match offsets.iter_mut().find(|offsets| offsets.topic == topic) {
+        Some(offsets) => offsets.count += count,
+        None => offsets.push(Offsets { topic, partition: 0, count }),
     }
 }

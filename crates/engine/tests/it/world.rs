@@ -505,7 +505,7 @@ impl World {
     pub fn start(&self) -> Running<'_> {
         let database = self.database.clone();
         let source =
-            SourceSpec { name: "db".into(), build: Arc::new(move || Ok(Box::new(LogReader(database.clone())))) };
+            SourceSpec { name: "db".into(), rendering: None, build: Arc::new(move || Ok(Box::new(LogReader(database.clone())))) };
         let sink = |(name, target): &(&'static str, Arc<Target>)| {
             let target = target.clone();
             SinkSpec {

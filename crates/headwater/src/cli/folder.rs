@@ -5,8 +5,8 @@
 use super::Global;
 use super::output::failure;
 use crate::config::load_settings;
-use headwater_engine::SCHEMA_PREFIX;
-use headwater_journal::{From, Item, OffsetRange, Reader, Topic, read_folder};
+use headwater_engine::{RENDERING_HEAD, SCHEMA_PREFIX};
+use headwater_journal::{From, Item, OffsetRange, Reader, Topic, TopicId, read_folder};
 use headwater_model::change::Changes;
 use headwater_model::{Schema, TransactionHeader, TransactionView};
 use miette::{Result, miette};
@@ -107,11 +107,20 @@ pub struct Seen<'a> {
     pub known: &'a Known,
 }
 
+impl Seen<'_> {
+    /// Whether it has records in the topic of this name.
+    pub fn has_records_in(&self, topic: &str) -> bool {
+        let id = self.known.topic(topic).map(|topic| topic.id);
+        self.offsets.iter().any(|range| Some(range.topic) == id)
+    }
+}
+
 /// Tables and topics, as far as the journal has been read.
 #[derive(Default)]
 pub struct Known {
     schemas: HashMap<u32, Schema>,
     topics: Vec<Topic>,
+    rendering: Option<Vec<u8>>,
 }
 
 impl Known {
@@ -120,6 +129,7 @@ impl Known {
         for (key, value) in reader.heads().range(SCHEMA_PREFIX.as_bytes()) {
             known.learn(key, Some(value))?;
         }
+        known.learn(RENDERING_HEAD.as_bytes(), reader.heads().get(RENDERING_HEAD.as_bytes()))?;
         Ok(known)
     }
 
@@ -129,7 +139,20 @@ impl Known {
                 .map_err(|_| miette!("the record {} cannot be read", String::from_utf8_lossy(key)))?;
             self.schemas.insert(schema.id, schema);
         }
+        if key == RENDERING_HEAD.as_bytes() {
+            self.rendering = value.map(<[u8]>::to_vec);
+        }
         Ok(())
+    }
+
+    /// How changes are rendered from here on, as the engine wrote it; `None` for the plain form.
+    pub fn rendering(&self) -> Option<&[u8]> {
+        self.rendering.as_deref()
+    }
+
+    /// The topic with this number.
+    pub fn topic_of(&self, id: TopicId) -> Option<&Topic> {
+        self.topics.iter().find(|topic| topic.id == id)
     }
 
     /// The shape of a change's rows.

@@ -10,6 +10,7 @@ mod folder;
 mod instance;
 mod journal;
 mod output;
+mod rendered;
 mod run;
 mod sinks;
 mod snapshot;

@@ -5,11 +5,10 @@
 
 use super::folder::{Folder, Seen};
 use super::output::failure;
+use super::rendered::{Rendered, TopicRecord};
 use super::{Global, Outcome, OutputForm, output};
 use clap::Subcommand;
-use headwater_engine::TopicName;
-use headwater_format::debezium::{Context, Record, records};
-use headwater_journal::{From, TopicId};
+use headwater_journal::From;
 use miette::{Result, miette};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -23,6 +22,7 @@ a delete is followed by a tombstone, whose value is null. Examples:
   headwater topics list
   headwater topics dump shop.shop.orders --from 100 -n 10
   headwater topics dump shop.shop.orders --follow | jq .value.after
+  headwater topics dump --text > everything.jsonl
 
 The dump prints row values: it is your data, on your terminal.")]
 pub struct Topics {
@@ -36,10 +36,13 @@ enum Action {
     List,
     /// Prints one JSON object a record: topic, partition, offset, timestamp, key, value, headers.
     Dump {
-        /// The topic's name.
-        topic: String,
+        /// The topic's name. Left out: every topic of the source, in the order in which they were written.
+        topic: Option<String>,
+        /// The source, where there are several and no topic is named.
+        #[arg(long, value_name = "NAME", conflicts_with = "topic")]
+        source: Option<String>,
         /// Begin at this offset. Left out: at the oldest that is kept.
-        #[arg(long, value_name = "OFFSET")]
+        #[arg(long, value_name = "OFFSET", requires = "topic")]
         from: Option<u64>,
         /// Stop after so many records.
         #[arg(short = 'n', long, value_name = "COUNT")]
@@ -47,6 +50,9 @@ enum Action {
         /// Go on with what is still to come.
         #[arg(short, long)]
         follow: bool,
+        /// Print keys, values and headers as the very text that a client gets, in JSON strings.
+        #[arg(long)]
+        text: bool,
     },
 }
 
@@ -54,9 +60,14 @@ impl Topics {
     pub fn run(self, global: &Global) -> Outcome {
         match self.action {
             Action::List => list(global)?,
-            Action::Dump { topic, from, count, follow } => {
-                let folder = folder_of(global, &topic)?;
-                let mut dump = Dump { source: &folder.source, topic: &topic, from: from.unwrap_or(0), left: count };
+            Action::Dump { topic, source, from, count, follow, text } => {
+                let folder = match &topic {
+                    Some(topic) => folder_of(global, topic)?,
+                    None => Folder::only(global, source.as_deref())?,
+                };
+                let rendered = Rendered::new(&folder.source);
+                let (topic, from) = (topic.as_deref(), from.unwrap_or(0));
+                let mut dump = Dump { rendered, topic, from, left: count, text };
                 let start = dump.start(&folder)?;
                 folder.walk(start, follow, &mut |seen| dump.transaction(seen))?;
             }
@@ -90,36 +101,41 @@ fn list(global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// The journal that holds the topic: a topic's name begins with its source's.
+/// The journal that holds the topic.
 fn folder_of(global: &Global, topic: &str) -> Result<Folder> {
-    let folders = Folder::of(global, None)?;
-    let of_topic =
-        |folder: &Folder| topic.strip_prefix(folder.source.as_str()).is_some_and(|rest| rest.starts_with('.'));
-    folders.into_iter().find(of_topic).ok_or_else(|| unknown(topic))
+    for folder in Folder::of(global, None)? {
+        let info = headwater_journal::info(&folder.path).map_err(|error| folder.explain(error))?;
+        if info.topics.iter().any(|(known, _)| known.name == topic) {
+            return Ok(folder);
+        }
+    }
+    Err(unknown(topic))
 }
 
 fn unknown(topic: &str) -> miette::Report {
     failure(format!("there is no topic `{topic}`"), "`headwater topics list` shows them all.")
 }
 
-/// Prints the records of one topic.
+/// Prints the records of one topic, or of all of a source's.
 struct Dump<'a> {
-    source: &'a str,
-    topic: &'a str,
+    rendered: Rendered<'a>,
+    topic: Option<&'a str>,
     from: u64,
     /// Records still to print; `None`: all.
     left: Option<u64>,
+    text: bool,
 }
 
 impl Dump<'_> {
     /// Where the journal is to be read from.
     fn start(&self, folder: &Folder) -> Result<From> {
+        let Some(name) = self.topic else { return Ok(From::Earliest) };
         let info = headwater_journal::info(&folder.path).map_err(|error| folder.explain(error))?;
-        let found = info.topics.iter().find(|(topic, _)| topic.name == self.topic);
-        let Some((topic, bounds)) = found else { return Err(unknown(self.topic)) };
+        let found = info.topics.iter().find(|(topic, _)| topic.name == name);
+        let Some((topic, bounds)) = found else { return Err(unknown(name)) };
         let (first, next) = bounds.first().copied().unwrap_or_default();
         if self.from > next {
-            let message = format!("{} ends before offset {}", self.topic, self.from);
+            let message = format!("{name} ends before offset {}", self.from);
             return Err(failure(message, format!("It holds {first} to {next}.")));
         }
         if first == next || self.from == next {
@@ -130,44 +146,50 @@ impl Dump<'_> {
 
     /// Prints what a transaction adds to the topic. Answers whether to go on.
     fn transaction(&mut self, seen: &Seen<'_>) -> Result<bool> {
-        if self.left == Some(0) {
+        let Dump { rendered, topic, from, left, text } = self;
+        if *left == Some(0) {
             return Ok(false);
         }
-        let Some(id) = seen.known.topic(self.topic).map(|topic| topic.id) else { return Ok(true) };
-        let Some((mut offset, end)) = range(seen, id) else { return Ok(true) };
-        let mut made = Vec::new();
-        for change in seen.changes.clone() {
-            let change = change.map_err(|error| miette!("{error}"))?;
-            let schema = seen.known.schema(change.schema)?;
-            if TopicName::of(self.source, schema) != self.topic {
-                continue;
-            }
-            let context = Context { prefix: self.source, schema, header: &seen.header };
-            records(&change, context, &mut made);
-            for record in made.drain(..) {
-                if offset >= self.from && self.left != Some(0) {
-                    self.print(&record, offset, seen)?;
-                    self.left = self.left.map(|left| left - 1);
-                }
-                offset += 1;
-            }
+        if topic.is_some_and(|topic| !seen.has_records_in(topic)) {
+            return Ok(true);
         }
-        if offset != end {
-            let message = format!("{} renders up to offset {offset} where the journal counted {end}", self.topic);
-            return Err(failure(message, "Please report this: the journal and the format disagree."));
-        }
-        Ok(self.left != Some(0))
+        rendered.transaction(seen, &mut |record| {
+            if topic.is_some_and(|topic| topic != record.topic) || record.offset < *from {
+                return Ok(true);
+            }
+            print(record, seen.time_us, *text)?;
+            *left = left.map(|left| left - 1);
+            Ok(*left != Some(0))
+        })
     }
+}
 
-    fn print(&self, record: &Record, offset: u64, seen: &Seen<'_>) -> Result<()> {
-        let raw = |part: &Option<String>| part.clone().map(RawValue::from_string).transpose();
-        let (Ok(key), Ok(value)) = (raw(&record.key), raw(&record.value)) else {
-            return Err(miette!("the record at offset {offset} of {} is no JSON", self.topic));
-        };
-        let line =
-            Line { topic: self.topic, partition: 0, offset, timestamp: seen.time_us / 1000, key, value, headers: [] };
-        output::line(serde_json::to_string(&line).map_err(|error| miette!("{error}"))?);
-        Ok(())
+fn print(record: &TopicRecord<'_>, time_us: u64, text: bool) -> Result<()> {
+    let part = |part: Option<&[u8]>| part.map(|bytes| raw(bytes, text)).transpose();
+    let unreadable = |error: serde_json::Error| {
+        let TopicRecord { topic, offset, .. } = record;
+        miette!("the record at offset {offset} of {topic} is no JSON: {error}; --text prints it as it is")
+    };
+    let headers = record.headers.iter().map(|(key, value)| Ok(Header { key, value: part(*value)? }));
+    let line = Line {
+        topic: record.topic,
+        partition: 0,
+        offset: record.offset,
+        timestamp: time_us / 1000,
+        key: part(record.key).map_err(unreadable)?,
+        value: part(record.value).map_err(unreadable)?,
+        headers: headers.collect::<serde_json::Result<_>>().map_err(unreadable)?,
+    };
+    output::line(serde_json::to_string(&line).map_err(|error| miette!("{error}"))?);
+    Ok(())
+}
+
+/// The bytes as JSON: themselves, or as `text` a string of them.
+fn raw(bytes: &[u8], text: bool) -> serde_json::Result<Box<RawValue>> {
+    let shown = String::from_utf8_lossy(bytes);
+    match text {
+        true => serde_json::value::to_raw_value(&shown),
+        false => RawValue::from_string(shown.into_owned()),
     }
 }
 
@@ -181,13 +203,11 @@ struct Line<'a> {
     timestamp: u64,
     key: Option<Box<RawValue>>,
     value: Option<Box<RawValue>>,
-    headers: [(); 0],
+    headers: Vec<Header<'a>>,
 }
 
-/// First and next offset that a transaction takes in a topic.
-fn range(seen: &Seen<'_>, topic: TopicId) -> Option<(u64, u64)> {
-    let mut ranges = seen.offsets.iter().filter(|range| range.topic == topic);
-    let first = ranges.next()?;
-    let count: u64 = ranges.map(|range| u64::from(range.count)).sum();
-    Some((first.first, first.first + u64::from(first.count) + count))
+#[derive(serde::Serialize)]
+struct Header<'a> {
+    key: &'a str,
+    value: Option<Box<RawValue>>,
 }

@@ -15,12 +15,15 @@ pub struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// From a source's settings, whose `tables` are `database.table` each.
+    /// From a source's settings, whose `tables` are `database.table` each, and whose `databases` may say more.
     pub fn new(name: &'a str, settings: &Value) -> Self {
         let tables = settings["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
         let database = |table: &Value| Some(table.as_str()?.split_once('.')?.0.to_string());
-        let databases: BTreeSet<String> = tables.iter().filter_map(database).collect();
-        let open = databases.iter().any(|database| database.contains(['*', '?']));
+        let mut databases: BTreeSet<String> = tables.iter().filter_map(database).collect();
+        if let Some(named) = settings["databases"].as_array().filter(|named| !named.is_empty()) {
+            databases = named.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
+        }
+        let open = databases.iter().any(|database| database.contains(['*', '?', '/']));
         Named { name, databases: if open { BTreeSet::new() } else { databases } }
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: what [`load`] answers needs no second look: every name is resolved, every quantity has its unit, unknown
 //! keys are refused. Reading does no I/O beyond the file itself and the files and variables that it refers to.
 
+mod connector;
+pub mod debezium;
 pub mod document;
 pub mod error;
 mod followed;
@@ -29,6 +31,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The key of a source that is declared as a Debezium connector's configuration.
+pub(crate) const DEBEZIUM: &str = "debezium";
+
 /// The whole file, read and found good.
 pub struct Config {
     /// The file it came from.
@@ -49,6 +54,8 @@ pub struct Source {
     pub name: String,
     /// The kind's key.
     pub kind: &'static str,
+    /// How its changes look as the records of topics, where a Debezium connector's configuration says so.
+    pub rendering: Option<headwater_format::debezium::Options>,
     /// Makes and checks it.
     pub connector: Arc<ConfiguredSource>,
 }

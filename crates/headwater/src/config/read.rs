@@ -2,11 +2,13 @@
 //!
 //! Invariant: every error names the key's path and, when the key is in the text, its line. Start at [`parse`].
 
+use super::connector;
+use super::debezium;
 use super::document::{self, FILE_BYTES_MAX, Step};
 use super::error::{ConfigError, nearest};
 use super::followed::{Named, resolve};
 use super::substitute::{Machine, Surroundings, redact, substitute};
-use super::{Config, Settings, Sink, SinkSettings, Size, Source};
+use super::{Config, DEBEZIUM, Settings, Sink, SinkSettings, Size, Source};
 use crate::registry::{ConfiguredSource, Registry, built_in};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -259,6 +261,11 @@ impl Reader<'_> {
     fn source(&self, name: String, value: Value, registry: Registry) -> Result<Source, ConfigError> {
         let (mut path, mut entries) = self.named("sources", &name, value)?;
         let kinds: Vec<&str> = registry.sources.iter().map(|kind| kind.name()).collect();
+        if entries.contains_key(DEBEZIUM) {
+            let (_, properties) = self.connector(&path, &mut entries, &[DEBEZIUM], &[])?;
+            path.push(Step::Key(DEBEZIUM.into()));
+            return self.debezium(path, name, properties, registry);
+        }
         let (at, settings) = self.connector(&path, &mut entries, &kinds, &[])?;
         path.push(Step::Key(kinds[at].into()));
         let connector = ConfiguredSource::new(registry.sources[at], &name, settings.clone()).map_err(|message| {
@@ -273,7 +280,44 @@ impl Reader<'_> {
                 None => self.refused(&path, &message),
             }
         })?;
-        Ok(Source { name, kind: kinds[at], connector: Arc::new(connector) })
+        Ok(Source { name, kind: kinds[at], rendering: None, connector: Arc::new(connector) })
+    }
+
+    /// A source that is declared as a Debezium connector's configuration.
+    fn debezium(
+        &self,
+        path: Vec<Step>,
+        name: String,
+        properties: Value,
+        registry: Registry,
+    ) -> Result<Source, ConfigError> {
+        let at = |property: &str| path.iter().cloned().chain([Step::Key(property.into())]).collect::<Vec<_>>();
+        let Value::Object(properties) = properties else {
+            return Err(self.error(&path, "expected properties, such as connector.class", None));
+        };
+        let mut flat = BTreeMap::new();
+        for (property, value) in properties {
+            let text = match value {
+                Value::String(text) => text,
+                Value::Number(number) => number.to_string(),
+                Value::Bool(flag) => flag.to_string(),
+                Value::Null => continue,
+                _ => return Err(self.error(&at(&property), "a property's value is one text, number or flag", None)),
+            };
+            flat.insert(property, text);
+        }
+        let faults = match debezium::translate(&flat, &|_| None) {
+            Ok(translated) => match connector::declared(&name, translated, registry) {
+                Ok(source) => return Ok(source),
+                Err(fault) => vec![fault],
+            },
+            Err(faults) => faults,
+        };
+        let mut faults = faults.into_iter();
+        let Some(first) = faults.next() else { return Err(self.error(&path, "cannot be read", None)) };
+        let others: Vec<String> = faults.map(|fault| fault.to_string()).collect();
+        let hint = (!others.is_empty()).then(|| redact(&format!("Also: {}", others.join("; ")), &self.secrets));
+        Err(self.error(&at(&first.property), first.message, hint))
     }
 
     fn sink(&self, name: String, value: Value, sources: &[Named<'_>], registry: Registry) -> Result<Sink, ConfigError> {

@@ -3,6 +3,7 @@
 //! Invariant: what is put in replaces text inside one scalar, after YAML was parsed, so a value can never add a key; and
 //! it is remembered, so that it can be kept out of every message. Start at [`substitute`].
 
+use super::DEBEZIUM;
 use super::document::Step;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,9 @@ pub struct Unresolved {
 /// values that were put in.
 pub fn substitute(tree: &mut Value, folder: &Path, from: &dyn Surroundings) -> Result<Vec<String>, Unresolved> {
     let mut put_in = Vec::new();
-    walk(tree, &mut Vec::new(), &mut |text| {
-        let replaced = replace(text, folder, from, &mut put_in)?;
+    walk(tree, &mut Vec::new(), &mut |path, text| {
+        let Some(forms) = forms_at(path) else { return Ok(()) };
+        let replaced = replace(text, forms, folder, from, &mut put_in)?;
         if let Some(replaced) = replaced {
             *text = replaced;
         }
@@ -67,10 +69,12 @@ type Fault = (String, String);
 fn walk(
     tree: &mut Value,
     path: &mut Vec<Step>,
-    each: &mut dyn FnMut(&mut String) -> Result<(), Fault>,
+    each: &mut dyn FnMut(&[Step], &mut String) -> Result<(), Fault>,
 ) -> Result<(), Unresolved> {
     match tree {
-        Value::String(text) => each(text).map_err(|(message, hint)| Unresolved { path: path.clone(), message, hint }),
+        Value::String(text) => {
+            each(path, text).map_err(|(message, hint)| Unresolved { path: path.clone(), message, hint })
+        }
         Value::Array(items) => items.iter_mut().enumerate().try_for_each(|(index, item)| {
             path.push(Step::Index(index));
             walk(item, path, each)?;
@@ -87,9 +91,29 @@ fn walk(
     }
 }
 
+/// What may stand in `${…}`.
+#[derive(Clone, Copy, PartialEq)]
+enum Forms {
+    /// `env:NAME` and `file:PATH`.
+    Ours,
+    /// Also a bare `NAME`, which means the environment variable, as files that are posted to Kafka Connect have it.
+    Bare,
+}
+
+/// `None` where nothing is replaced: in the replacement of a regular expression `${name}` is a group.
+fn forms_at(path: &[Step]) -> Option<Forms> {
+    match path {
+        [_, _, Step::Key(kind), Step::Key(property)] if kind == DEBEZIUM => {
+            (!property.ends_with("replacement")).then_some(Forms::Bare)
+        }
+        _ => Some(Forms::Ours),
+    }
+}
+
 /// `text` with its references replaced; `None` when it holds none. `$${` stands for `${`.
 fn replace(
     text: &str,
+    forms: Forms,
     folder: &Path,
     from: &dyn Surroundings,
     put_in: &mut Vec<String>,
@@ -110,7 +134,10 @@ fn replace(
         let Some((inside, after)) = rest[at + 2..].split_once('}') else {
             return Err(("a reference that begins with ${ has no closing }".into(), FORMS.into()));
         };
-        let value = resolve(inside, folder, from)?;
+        let value = match inside.contains(':') {
+            false if forms == Forms::Bare => variable(inside, from)?,
+            _ => resolve(inside, folder, from)?,
+        };
         out.push_str(&value);
         put_in.push(value);
         rest = after;
@@ -121,14 +148,18 @@ fn replace(
 
 const FORMS: &str = "Write ${env:NAME} or ${file:PATH}; write $${ for a literal ${.";
 
+fn variable(name: &str, from: &dyn Surroundings) -> Result<String, Fault> {
+    from.env(name).ok_or_else(|| {
+        (
+            format!("the environment variable {name} is not set"),
+            format!("Set it before starting headwater: export {name}=…"),
+        )
+    })
+}
+
 fn resolve(inside: &str, folder: &Path, from: &dyn Surroundings) -> Result<String, Fault> {
     match inside.split_once(':') {
-        Some(("env", name)) if !name.is_empty() => from.env(name).ok_or_else(|| {
-            (
-                format!("the environment variable {name} is not set"),
-                format!("Set it before starting headwater: export {name}=…"),
-            )
-        }),
+        Some(("env", name)) if !name.is_empty() => variable(name, from),
         Some(("file", path)) if !path.is_empty() => {
             let path: PathBuf = folder.join(path);
             let text = from.file(&path).map_err(|error| {

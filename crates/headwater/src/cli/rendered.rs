@@ -1,0 +1,177 @@
+//! Transactions of a journal as the records of its topics.
+//!
+//! Invariant: offsets are those that were fixed when the journal was written, and each record is rendered as the journal
+//! said at that place; where the two do not agree, it is an error and not a record. Start at [`Rendered::transaction`].
+
+use super::folder::Seen;
+use super::output::failure;
+use headwater_format::debezium::{self, Context, Options, Place, Records, Rendering, Table};
+use headwater_journal::TopicId;
+use headwater_model::{Change, Schema};
+use miette::{Result, miette};
+use std::collections::HashMap;
+
+/// One record, as a client of its topic would get it.
+pub struct TopicRecord<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// Its offset in the topic's only partition.
+    pub offset: u64,
+    /// The key's text.
+    pub key: Option<&'a [u8]>,
+    /// The value's text; `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Names and texts of the headers, in order.
+    pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
+}
+
+/// Takes a record; answers whether to go on.
+pub type Visit<'v> = dyn FnMut(&TopicRecord<'_>) -> Result<bool> + 'v;
+
+/// Renders the journal of one source.
+pub struct Rendered<'a> {
+    source: &'a str,
+    /// What the journal says of the rendering, and what was made of it. Where it says nothing, records are plain, in
+    /// topics of the same names.
+    described: Option<Vec<u8>>,
+    rendering: Option<Rendering>,
+    tables: HashMap<u32, Table>,
+    records: Records,
+    next: Vec<Next>,
+}
+
+/// Where a topic stands within one transaction.
+struct Next {
+    topic: TopicId,
+    offset: u64,
+    end: u64,
+}
+
+impl<'a> Rendered<'a> {
+    /// For the journal of `source`.
+    pub fn new(source: &'a str) -> Self {
+        Rendered {
+            source,
+            described: None,
+            rendering: None,
+            tables: HashMap::new(),
+            records: Records::default(),
+            next: Vec::new(),
+        }
+    }
+
+    /// Hands the records that a transaction, or a part of one, makes to `visit`. Answers whether to go on.
+    pub fn transaction(&mut self, seen: &Seen<'_>, visit: &mut Visit<'_>) -> Result<bool> {
+        self.follow(seen)?;
+        self.begin(seen);
+        if self.next.is_empty() {
+            return Ok(true);
+        }
+        for change in seen.changes.clone() {
+            let change = change.map_err(|error| miette!("{error}"))?;
+            if change.schema == 0 {
+                continue;
+            }
+            let schema = seen.known.schema(change.schema)?;
+            if !self.change(&change, schema, seen, visit)? {
+                return Ok(false);
+            }
+        }
+        match self.next.iter().find(|next| next.offset != next.end) {
+            None => Ok(true),
+            Some(next) => {
+                let topic = name(seen, next.topic);
+                Err(disagree(format!("{topic} renders up to offset {} where {} were counted", next.offset, next.end)))
+            }
+        }
+    }
+
+    /// Takes over what the journal says of the rendering at this place.
+    fn follow(&mut self, seen: &Seen<'_>) -> Result<()> {
+        let described = seen.known.rendering();
+        if described == self.described.as_deref() && self.rendering.is_some() {
+            return Ok(());
+        }
+        self.tables.clear();
+        let options = match described {
+            None => Options { prefix: self.source.to_owned(), ..Options::default() },
+            Some(described) => serde_json::from_slice(described)
+                .map_err(|_| miette!("the journal's record of the rendering cannot be read"))?,
+        };
+        self.rendering = Some(Rendering::new(options).map_err(|error| miette!("{error}"))?);
+        self.described = described.map(<[u8]>::to_vec);
+        Ok(())
+    }
+
+    fn begin(&mut self, seen: &Seen<'_>) {
+        self.next.clear();
+        for range in &seen.offsets {
+            let end = range.first + u64::from(range.count);
+            match self.next.iter_mut().find(|next| next.topic == range.topic) {
+                Some(next) => next.end = end,
+                None => self.next.push(Next { topic: range.topic, offset: range.first, end }),
+            }
+        }
+    }
+
+    fn change(&mut self, change: &Change<'_>, schema: &Schema, seen: &Seen<'_>, visit: &mut Visit<'_>) -> Result<bool> {
+        let Some(rendering) = &self.rendering else { return Ok(true) };
+        let table = self.tables.entry(schema.id).or_insert_with(|| rendering.table(schema));
+        if self.described.is_none() {
+            let context = Context { prefix: self.source, schema, header: &seen.header };
+            return plain(change, context, table.topic(), (&mut self.next, seen), visit);
+        }
+        self.records.clear();
+        table.records(change, &mut Place { header: &seen.header, order: None }, &mut self.records);
+        for record in self.records.iter() {
+            let topic = record.topic().unwrap_or(table.topic());
+            let offset = take(&mut self.next, seen, topic)?;
+            let headers = record.headers().collect();
+            let record = TopicRecord { topic, offset, key: record.key(), value: record.value(), headers };
+            if !visit(&record)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The records of a source of our own form.
+fn plain(
+    change: &Change<'_>,
+    context: Context<'_>,
+    topic: &str,
+    (next, seen): (&mut [Next], &Seen<'_>),
+    visit: &mut Visit<'_>,
+) -> Result<bool> {
+    let mut made = Vec::new();
+    debezium::records(change, context, &mut made);
+    for record in &made {
+        let offset = take(next, seen, topic)?;
+        let (key, value) = (record.key.as_deref().map(str::as_bytes), record.value.as_deref().map(str::as_bytes));
+        if !visit(&TopicRecord { topic, offset, key, value, headers: Vec::new() })? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The offset of the next record of `topic`.
+fn take(next: &mut [Next], seen: &Seen<'_>, topic: &str) -> Result<u64> {
+    let id = seen.known.topic(topic).map(|topic| topic.id);
+    match next.iter_mut().find(|next| Some(next.topic) == id) {
+        Some(next) if next.offset < next.end => {
+            next.offset += 1;
+            Ok(next.offset - 1)
+        }
+        _ => Err(disagree(format!("{topic} renders a record more than were counted"))),
+    }
+}
+
+fn name<'s>(seen: &'s Seen<'_>, id: TopicId) -> &'s str {
+    seen.known.topic_of(id).map_or("a topic", |topic| &topic.name)
+}
+
+fn disagree(message: String) -> miette::Report {
+    failure(message, "Please report this: the journal and the format disagree.")
+}

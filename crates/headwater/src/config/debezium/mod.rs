@@ -1,0 +1,147 @@
+//! A Debezium connector's configuration, as it is posted to Kafka Connect, as a source of ours.
+//!
+//! Invariant: every property ends in one of four ways: it is honoured; it means nothing here, which a note says; it is not
+//! honoured yet, which an error says; it is not known, which an error says. None is passed over in silence. Names of 1.x are
+//! read as those of later versions. Pure: the environment is handed in. Start at [`translate`].
+
+mod known;
+mod patterns;
+mod properties;
+mod records;
+mod source;
+mod transforms;
+
+#[cfg(test)]
+mod tests;
+
+use headwater_format::debezium::options::{Connector, Options};
+use properties::Properties;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a connector's configuration comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Translated {
+    /// Which source it is: `mysql`, `mariadb` or `postgres`.
+    pub kind: &'static str,
+    /// That source's settings, as under its key in `headwater.yaml`.
+    pub settings: Value,
+    /// How its records look. The run's id in the context headers is left empty: it is made when the source starts.
+    pub format: Options,
+    /// What the connector asks for beyond the two. Whoever builds the source honours each, or refuses it by its property.
+    pub further: Further,
+    /// Properties that mean nothing here, and what is done instead.
+    pub notes: Vec<String>,
+}
+
+/// What neither a source's settings nor a format's options hold. Each default asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Further {
+    /// `heartbeat.interval.ms`; 0 is none.
+    pub heartbeat_interval_ms: u64,
+    /// `heartbeat.action.query`.
+    pub heartbeat_query: Option<String>,
+    /// `message.key.columns`, in order; the first that fits a table counts.
+    pub keys: Vec<KeyColumns>,
+    /// `topic.creation.default.partitions`.
+    pub partitions: Option<u32>,
+    /// `snapshot.mode` is `initial_only`, or another that does not stream.
+    pub snapshot_only: bool,
+    /// `snapshot.include.collection.list`: regular expressions between slashes; every captured table when empty.
+    pub snapshot_tables: Vec<String>,
+    /// `snapshot.select.statement.overrides`: the query that reads a table, by its name as it is written there.
+    pub snapshot_queries: BTreeMap<String, String>,
+    /// `snapshot.tables.order.by.row.count`.
+    pub snapshot_order: SnapshotOrder,
+    /// `message.prefix.include.list` and `message.prefix.exclude.list`, as regular expressions between slashes.
+    pub message_prefixes: Prefixes,
+    /// `replica.identity.autoset.values`: a regular expression between slashes over `schema.table`, and the identity: `FULL`,
+    /// `DEFAULT`, `NOTHING` or `INDEX name`.
+    pub replica_identities: Vec<(String, String)>,
+}
+
+/// Which columns make the key of the tables that a pattern fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyColumns {
+    /// A regular expression between slashes over `database.table`.
+    pub tables: String,
+    /// The columns in the key's order.
+    pub columns: Vec<String>,
+}
+
+/// In which order tables are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SnapshotOrder {
+    /// By their names.
+    #[default]
+    Name,
+    /// The smallest first.
+    Ascending,
+    /// The largest first.
+    Descending,
+}
+
+/// Which logical decoding messages are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefixes {
+    /// Those whose prefix fits one of these; all when empty.
+    pub include: Vec<String>,
+    /// But not those whose prefix fits one of these.
+    pub exclude: Vec<String>,
+}
+
+/// What is wrong with one property. Values of secrets never stand in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The property's name.
+    pub property: String,
+    /// What was seen, what is allowed, what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.property, self.message)
+    }
+}
+
+/// Reads a connector's properties. `${NAME}` in a value is replaced by what `environment` answers for `NAME`. Answers all
+/// that is wrong, not only the first fault.
+pub fn translate(
+    properties: &BTreeMap<String, String>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Translated, Vec<Fault>> {
+    let mut properties = Properties::new(properties, environment);
+    let Some(connector) = connector(&mut properties) else { return Err(properties.finish_without_rest()) };
+    let mut further = Further::default();
+    let database = match connector {
+        Connector::Postgresql => properties.required("database.dbname").unwrap_or_default(),
+        Connector::Mysql | Connector::Mariadb => String::new(),
+    };
+    let settings = source::settings(&mut properties, connector, &database, &mut further);
+    let format = records::options(&mut properties, connector, &database);
+    let kind = match connector {
+        Connector::Mysql => "mysql",
+        Connector::Mariadb => "mariadb",
+        Connector::Postgresql => "postgres",
+    };
+    let notes = properties.finish()?;
+    Ok(Translated { kind, settings, format, further, notes })
+}
+
+fn connector(properties: &mut Properties) -> Option<Connector> {
+    let allowed = [
+        ("io.debezium.connector.mysql.MySqlConnector", Connector::Mysql),
+        ("io.debezium.connector.mariadb.MariaDbConnector", Connector::Mariadb),
+        ("io.debezium.connector.postgresql.PostgresConnector", Connector::Postgresql),
+    ];
+    let class = properties.required("connector.class")?;
+    let found = allowed.iter().find(|(name, _)| *name == class).map(|(_, connector)| *connector);
+    if found.is_none() {
+        let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
+        properties
+            .fault("connector.class", format!("{class:?} is not a source here; allowed are {}", names.join(", ")));
+    }
+    found
+}
