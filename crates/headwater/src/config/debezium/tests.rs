@@ -102,13 +102,14 @@ fn a_connector_of_1_x_is_read_as_it_was_posted() {
               "server_id": 1001,
               "snapshot": "when_needed",
               "snapshot_workers": 1,
+              "statements": false,
               "tables": [
                 "/shop_db.orders/",
                 "/shop_db.order_items/"
               ],
               "url": "mysql://debezium_user:p%40ss%2Fword@mysql:3307"
             }
-            prefix "shop_db", heartbeat 10000, keys [KeyColumns { tables: "/shop_db.order_items/", columns: ["order_id"] }]
+            prefix "shop_db", keys [KeyColumns { tables: "/shop_db.order_items/", columns: ["order_id"] }], heartbeat 10000
             database.history.kafka.bootstrap.servers: no schema history is kept beside the journal
             database.history.kafka.topic: no schema history is kept beside the journal
             errors.tolerance: no record is passed over; an error stops the source and is named
@@ -149,7 +150,7 @@ fn a_connector_of_postgresql_is_read_as_it_was_posted() {
               },
               "url": "postgres://cdc:@[::1]:5432/my%20db"
             }
-            prefix "db", heartbeat 0, keys []
+            prefix "db", keys [], heartbeat 0
             plugin.name: the log is read by pgoutput; the records are the same
         "#]],
     );
