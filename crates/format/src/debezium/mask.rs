@@ -274,3 +274,62 @@ fn serialise(text: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&body);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(action: ColumnAction, native: &str, text: Option<&str>) -> String {
+        let options =
+            Options { columns: vec![ColumnRule { columns: "shop\\.t\\.C".into(), action }], ..Options::default() };
+        let column = Column::new("c", Type::Text { charset: "utf8mb4".into() }, native);
+        let schema = Schema::new(1, "shop", "t", vec![column.clone()], Vec::new());
+        let masks = Masks::new(&options).unwrap();
+        let mut out = b"before".to_vec();
+        match text {
+            Some(text) => json::string(&mut out, text),
+            None => out.extend_from_slice(b"null"),
+        }
+        if let Some(rewrite) = masks.rule(&schema, &column).unwrap().rewrite(&column) {
+            rewrite.apply(&mut out, 6);
+        }
+        String::from_utf8(out.split_off(6)).unwrap()
+    }
+
+    /// The hashes are those of a real Debezium.
+    #[test]
+    fn values_are_shortened_masked_and_hashed_as_in_the_original() {
+        let hash = |v2| ColumnAction::Hash { algorithm: "SHA-256".into(), salt: "CzQMA0cB5K".into(), v2 };
+        for (action, native, text, becomes) in [
+            (ColumnAction::Truncate(5), "varchar(40)", Some("Zoë 世界"), "\"Zoë 世\""),
+            (ColumnAction::Truncate(2), "text", Some("a🚀"), "\"a\""),
+            (ColumnAction::Truncate(5), "varchar(4)", Some("abcd"), "\"abcd\""),
+            (ColumnAction::Truncate(5), "text", None, "null"),
+            (ColumnAction::Mask(3), "text", None, "\"***\""),
+            (
+                hash(false),
+                "text",
+                Some("ann@example.com"),
+                "\"51a61a921ad466f1821aba9d16ec112f1646e755acec0573125cfb109f3e01c8\"",
+            ),
+            (
+                hash(false),
+                "varchar(60)",
+                Some("ana@example.com"),
+                "\"c5177cc9d548bf5b51a07c0ec5204c84c846c0e6ff5866654ba3ff674635\"",
+            ),
+            (hash(true), "varchar(11)", Some("123-45-6789"), "\"ec5d1c2c938\""),
+            (hash(true), "text", None, "null"),
+        ] {
+            assert_eq!(changed(action.clone(), native, text), becomes, "{action:?} {native}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_split_at_commas_that_are_not_escaped() {
+        assert_eq!(split_patterns(r" a.b , c\,d,,e{1\,2} "), ["a.b", "c,d", "e{1,2}"]);
+        let action = ColumnAction::Hash { algorithm: "ROT13".into(), salt: String::new(), v2: true };
+        let options = Options { columns: vec![ColumnRule { columns: "a".into(), action }], ..Options::default() };
+        assert!(Masks::new(&options).unwrap_err().to_string().starts_with("column.mask.hash: the algorithm"));
+    }
+}

@@ -27,6 +27,8 @@ enum Piece {
 pub(crate) struct Topics {
     prefix: String,
     delimiter: String,
+    /// The pattern's strategy names tables of PostgreSQL without their schema.
+    is_schema_shown: bool,
     replace: Option<Replace>,
     key: Option<PhysicalTable>,
 }
@@ -67,6 +69,7 @@ impl Topics {
         let mut topics = Topics {
             prefix: options.prefix.clone(),
             delimiter: options.topic_delimiter.clone(),
+            is_schema_shown: !(options.is_postgres() && matches!(options.topic_naming, TopicNaming::Regex(_))),
             replace: None,
             key: None,
         };
@@ -79,7 +82,7 @@ impl Topics {
 
     /// Prefix, database or schema, and table, as they are: what names in schemas begin with.
     pub fn full_name(&self, database: &str, table: &str) -> String {
-        let parts = [self.prefix.as_str(), database, table];
+        let parts = [self.prefix.as_str(), if self.is_schema_shown { database } else { "" }, table];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.trim().is_empty()).collect();
         parts.join(&self.delimiter)
     }

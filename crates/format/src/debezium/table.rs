@@ -103,7 +103,7 @@ impl Table {
             *plan = Some(Arc::new(Plan {
                 topic: draft.topic.as_str().into(),
                 key: is_keyed.then(|| key_texts(draft, &key, options.key)),
-                value: planned_value(draft, &row, options, schema),
+                value: planned_value(draft, &row, options),
                 headers: headers.plan(draft, &header_key, options),
             }));
         }
@@ -142,20 +142,21 @@ impl Table {
 
     /// Appends the records of `change`. The order of its transaction is counted on.
     pub fn records(&self, change: &Change<'_>, place: &mut Place<'_>, out: &mut Records) {
-        // An image of which the log carried nothing is no image.
-        let before = change.before.filter(|row| row.values().any(|value| value != Value::Absent));
+        // An update's image of which the log carried nothing is no image.
+        let is_carried = |row: &Row<'_>| change.op != Op::Update || row.values().any(|value| value != Value::Absent);
+        let before = change.before.filter(is_carried);
         let after = change.after;
         let key_changed = change.op == Op::Update && self.key_changed(before, after);
         if self.options.skip_without_change && change.op == Op::Update && !key_changed && self.is_same(before, after) {
             return;
         }
         let kinds = self.kinds(change.op, key_changed);
+        let mut order = None;
         for kind in kinds.into_iter().flatten() {
             let Some(plan) = &self.plans[kind.index()] else { continue };
-            let order = match kind.is_tombstone() {
-                true => None,
-                false => place.order.as_mut().map(Order::next),
-            };
+            if !kind.is_tombstone() {
+                order = place.order.as_mut().map(Order::next);
+            }
             let event = Event { change, header: place.header, order, op: kind.letter() };
             let rows = Rows::of(kind, before, after);
             self.record(plan, &rows, &event, out);
@@ -407,7 +408,7 @@ fn key_texts(draft: &Draft, key: &[Field], converter: Converter) -> (Vec<u8>, Ve
     (prefix, suffix)
 }
 
-fn planned_value(draft: &Draft, row: &[Field], options: &Options, schema: &Schema) -> PlannedValue {
+fn planned_value(draft: &Draft, row: &[Field], options: &Options) -> PlannedValue {
     let schemas = options.value.schemas;
     let open = |schema: Connect, behind: &[u8]| {
         let mut prefix = Vec::new();
@@ -423,16 +424,16 @@ fn planned_value(draft: &Draft, row: &[Field], options: &Options, schema: &Schem
     match &draft.value {
         DraftValue::Tombstone => PlannedValue::Tombstone,
         DraftValue::Null { value_name } => {
-            let mut text = open(row_schema(value_name, row, options, schema).optional(), b"null");
+            let mut text = open(row_schema(value_name, row).optional(), b"null");
             text.extend_from_slice(&close);
             PlannedValue::Text(text)
         }
         DraftValue::Envelope { value_name, envelope_name } => {
-            let image = row_schema(value_name, row, options, schema).optional();
+            let image = row_schema(value_name, row).optional();
             let envelope = envelope_schema(image, envelope_name, options);
             PlannedValue::Envelope(open(envelope, b"{\"before\":"), close)
         }
-        DraftValue::Flat(flat) => flat_value(flat, row, options, schema, open, close),
+        DraftValue::Flat(flat) => flat_value(flat, row, options, open, close),
     }
 }
 
@@ -440,11 +441,10 @@ fn flat_value(
     flat: &Flat,
     row: &[Field],
     options: &Options,
-    schema: &Schema,
     open: impl Fn(Connect, &[u8]) -> Vec<u8>,
     close: Vec<u8>,
 ) -> PlannedValue {
-    let mut shown = row_schema(&flat.value_name, row, options, schema);
+    let mut shown = row_schema(&flat.value_name, row);
     shown.optional = flat.optional;
     let mut behind = Vec::new();
     if let Kind::Struct(fields) = &mut shown.kind {
@@ -471,13 +471,9 @@ fn flat_value(
     PlannedValue::Flat { before: flat.before, prefix: open(shown, b"{"), behind, added, suffix, nulls }
 }
 
-fn row_schema(name: &str, row: &[Field], options: &Options, schema: &Schema) -> Connect {
+fn row_schema(name: &str, row: &[Field]) -> Connect {
     let fields = row.iter().map(|field| field.connect.clone()).collect();
-    let mut shown = Connect::structure(name, None, fields);
-    if options.include_comments {
-        shown.doc = schema.comment.clone().filter(|comment| !comment.is_empty());
-    }
-    shown
+    Connect::structure(name, None, fields)
 }
 
 fn envelope_schema(image: Connect, name: &str, options: &Options) -> Connect {

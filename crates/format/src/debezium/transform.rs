@@ -33,6 +33,8 @@ struct Unwrapping {
     fields: Vec<Added>,
     headers: Vec<AddedHeader>,
     replace_null: bool,
+    /// A tombstone has the headers of its delete as well, because the original adds to one list of both.
+    shared_headers: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -143,12 +145,16 @@ impl Unwrapping {
                 headers.push(AddedHeader { name, meta: Some(meta) });
             }
         }
-        Ok(Unwrapping { deletes: unwrap.deletes, fields, headers, replace_null: unwrap.replace_null })
+        let shared_headers = options.is_exact();
+        Ok(Unwrapping { deletes: unwrap.deletes, fields, headers, replace_null: unwrap.replace_null, shared_headers })
     }
 
     fn apply(&self, mut draft: Draft) -> Option<Draft> {
         match draft.value {
             DraftValue::Tombstone => {
+                if self.shared_headers {
+                    draft.headers.extend(self.headers.iter().cloned());
+                }
                 let op = self.headers.iter().filter(|header| header.meta == Some(Meta::Op));
                 draft.headers.extend(op.map(|header| AddedHeader { name: header.name.clone(), meta: None }));
                 (self.deletes == DeleteHandling::RewriteWithTombstone).then_some(draft)

@@ -3,5 +3,6 @@
 //! Invariant: texts are compared by the testkit's comparison, which leaves out clocks and positions only. Start at
 //! [`round_trip`].
 
+mod hostile;
 mod round_trip;
 mod settings;

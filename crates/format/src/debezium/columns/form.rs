@@ -53,6 +53,8 @@ pub(crate) enum Form {
     DecimalDouble,
     VariableDecimal,
     Text,
+    /// A `name`, of which the original's stream has no value.
+    Name,
     /// An ENUM of MySQL whose members the original escapes.
     EscapedEnum,
     Json,
@@ -282,6 +284,7 @@ impl Form {
             (Form::Uuid | Form::MariadbUuid, Value::Text(v)) => json::string(out, v),
             (Form::HstoreJson, Value::Json(v)) => return json_text::write_hstore_text(out, v),
             (Form::HstoreMap, Value::Json(v)) => return json_text::write_hstore_map(out, v),
+            (Form::Name, Value::Text(v)) if moment.snapshot || !moment.exact => json::string(out, v),
             (Form::Text, value) => return write_any_text(out, value),
             _ => return false,
         }

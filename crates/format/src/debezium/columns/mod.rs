@@ -13,6 +13,8 @@ mod temporal;
 
 pub(crate) use decimal::rounded;
 pub(crate) use form::{Form, Moment};
+pub(crate) use postgres::is_domain;
+pub(crate) use temporal::Unit;
 
 use super::defaults;
 use super::mask::{Masks, Rewrite};
@@ -98,6 +100,10 @@ impl Field {
         if !self.form.write(out, value, moment) {
             out.truncate(start);
             out.extend_from_slice(&self.null);
+            // The default of an optional field takes the place of a null behind all that is done to values.
+            if self.connect.schema.optional && !matches!(rewrite, Rewrite::Mask(_)) {
+                return;
+            }
         }
         rewrite.apply(out, start);
     }
@@ -120,8 +126,10 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
         }
         Extra::Read(parameters) => shape.schema.parameters.extend(parameters.get(place).cloned().unwrap_or_default()),
     }
-    shape.schema.optional = column.nullable;
-    if let Some(comment) = column.comment.as_ref().filter(|text| options.include_comments && !text.is_empty()) {
+    shape.schema.optional |= column.nullable;
+    // The driver's metadata of PostgreSQL has no comments.
+    let has_comments = options.include_comments && !(options.is_exact() && options.is_postgres());
+    if let Some(comment) = column.comment.as_ref().filter(|_| has_comments) {
         shape.schema.doc = Some(comment.clone());
     }
     shape.schema.default = column.default.as_deref().and_then(|text| defaults::default(column, text, &shape, options));
@@ -206,7 +214,6 @@ fn bits_shape(width: u32, padded: bool) -> Shape {
 /// The shapes of dates, times and date-times, which the precision mode decides.
 fn temporal_shape(kind: &Type, precision: TimePrecision) -> Option<Shape> {
     use connect::{Kind, Schema};
-    use temporal::Unit;
     let number = |name: &str, unit: Unit| match unit {
         Unit::Iso => Schema::named(Kind::String, name),
         Unit::Days => Schema::named(Kind::Int32, name),
@@ -285,7 +292,9 @@ fn geometry_shape(name: &str, doc: &str, point: bool) -> Shape {
     wkb.optional = point;
     fields.push(wkb.field("wkb"));
     fields.push(Schema::new(Kind::Int32).optional().field("srid"));
-    let schema = Schema::structure(name, Some(1), fields).doc(doc);
+    let mut schema = Schema::structure(name, Some(1), fields).doc(doc);
+    // The original's own type is optional, whatever the column is.
+    schema.optional = doc == "Geometry";
     match point {
         true => {
             Shape::new(schema, Form::Point, r#"{"x":0.0,"y":0.0,"wkb":"AQEAAAAAAAAAAAAAAAAAAAAAAAAA","srid":null}"#)

@@ -83,7 +83,7 @@ pub(crate) fn decode(form: &Form, kind: &Type, raw: &str, snapshot: bool, out: &
         (Form::Text | Form::EscapedEnum, Type::Enum { .. }) => Value::Enum(text?).encode(out),
         (Form::Text, Type::Set { .. }) => Value::Set(text?).encode(out),
         (Form::Text, Type::Json) => Value::Json(text?).encode(out),
-        (Form::Text, _) => Value::Text(text?).encode(out),
+        (Form::Text | Form::Name, _) => Value::Text(text?).encode(out),
         _ => decode_temporal(form, raw, text)?.encode(out),
     }
     Some(())

@@ -6,6 +6,7 @@ use super::form::Form;
 use super::vector_shape;
 use super::{Shape, binary_shape, bits_shape, decimal_shape, enum_shape, geometry_shape, temporal_shape, text_shape};
 use crate::connect::{Kind, Schema};
+use crate::debezium::columns_native::type_name;
 use crate::debezium::options::{Compat, Converter, DecimalMode, HstoreMode, IntervalMode, Options};
 use headwater_model::Type;
 
@@ -104,6 +105,7 @@ fn text_of(name: &str) -> Shape {
             let schema = Schema::structure("io.debezium.data.SparseDoubleVector", Some(1), fields);
             Shape::new(schema.doc("Sparse double vector"), Form::SparseVector, "{}")
         }
+        "name" => Shape { form: Form::Name, ..text_shape(None) },
         _ => text_shape(None),
     }
 }
@@ -203,7 +205,7 @@ fn array_shape(element: &Type, native: &str, options: &Options, converter: Conve
     let exact = options.is_exact();
     // Arrays of these make no field, although the types themselves do.
     let dropped = matches!(name, "name" | "xml" | "money" | "interval" | "point" | "bit varying" | "isbn");
-    if exact && dropped {
+    if exact && (dropped || native.ends_with("[]") && is_domain(element, native)) {
         return None;
     }
     let inner = shape(element, native, options, converter)?;
@@ -219,6 +221,65 @@ fn array_shape(element: &Type, native: &str, options: &Options, converter: Conve
     let null_element = schema.optional && !(exact && name == "ltree");
     let form = Form::Array { element: Box::new(inner.form), null_element };
     Some(Shape::new(Schema::new(Kind::Array(Box::new(schema))), form, "[]"))
+}
+
+/// Names of types that are no domains, as the server prints them without numbers and brackets.
+const BUILT_IN: &[&str] = &[
+    "smallint",
+    "integer",
+    "bigint",
+    "oid",
+    "int2vector",
+    "oidvector",
+    "boolean",
+    "real",
+    "double precision",
+    "numeric",
+    "money",
+    "text",
+    "character varying",
+    "character",
+    "\"char\"",
+    "bpchar",
+    "name",
+    "xml",
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
+    "int4range",
+    "int8range",
+    "numrange",
+    "tsrange",
+    "tstzrange",
+    "daterange",
+    "tsvector",
+    "json",
+    "jsonb",
+    "uuid",
+    "bytea",
+    "bit",
+    "bit varying",
+    "date",
+    "interval",
+    "time without time zone",
+    "time with time zone",
+    "timestamp without time zone",
+    "timestamp with time zone",
+    "point",
+];
+
+/// Names of types of extensions.
+const OF_EXTENSIONS: &[&str] =
+    &["citext", "ltree", "hstore", "geometry", "geography", "vector", "halfvec", "sparsevec", "isbn"];
+
+/// Whether a type has a name of the user's own. An array's is that of its elements.
+pub(crate) fn is_domain(kind: &Type, native: &str) -> bool {
+    let name = type_name(native);
+    let name = name.trim_end_matches("[]");
+    // Enumerations and composite types have such names and are none.
+    let is_named = matches!(kind, Type::Enum { .. } | Type::Unknown { .. });
+    !is_named && !BUILT_IN.contains(&name) && !OF_EXTENSIONS.contains(&base(name))
 }
 
 /// Whether a value is one that a number of Connect cannot be.

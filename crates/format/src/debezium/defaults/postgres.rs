@@ -3,13 +3,14 @@
 //! Invariant: only literals are understood. Some types have a stand-in for what is computed by a function. Start at
 //! [`default`].
 
-use crate::debezium::columns::{Form, Moment, Shape};
+use crate::debezium::columns::{Form, Moment, Shape, Unit, is_domain};
 use headwater_model::value::{Date, DateTime};
 use headwater_model::{Column, Type, Value, calendar};
 
 /// The default of `column`, as JSON.
 pub(super) fn default(column: &Column, text: &str, shape: &Shape) -> Option<Vec<u8>> {
-    if matches!(shape.form, Form::Never) {
+    // The original looks for the type by its name, and domains have names of their own.
+    if matches!(shape.form, Form::Never) || is_domain(&column.kind, &column.native) {
         return None;
     }
     match &column.kind {
@@ -42,6 +43,10 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape) -> Option<Vec<
         }
         Type::Date => write(shape, Value::Date(date_time(extract(text, "1970-01-01")?)?.0.date)),
         Type::Time { .. } => write(shape, Value::Time(clock(extract(text, "00:00")?)?)),
+        Type::DateTime { .. } if text.starts_with("'infinity'") && shape.form == Form::DateTime(Unit::Micros) => {
+            // The farthest moment that Java has, cut off at 64 bits before its fraction is added.
+            Some(i64::MAX.wrapping_add(999_999).to_string().into_bytes())
+        }
         Type::DateTime { .. } => write(shape, Value::DateTime(date_time(extract(text, "1970-01-01")?)?.0)),
         Type::Timestamp { .. } => {
             let (at, offset) = date_time(extract(text, "1970-01-01")?)?;

@@ -172,11 +172,17 @@ fn named(name: &str, connect: &Connect<'_>, options: &Options) -> Option<(Type, 
         "Uuid" => (Type::Uuid, "uuid".to_owned()),
         "Year" => (Type::Year, "year".to_owned()),
         "Date" | "IsoDate" => (Type::Date, "date".to_owned()),
-        "Time" if name.starts_with("io.debezium") => (Type::Time { fraction: 3 }, "time(3)".to_owned()),
-        "Time" | "MicroTime" | "NanoTime" | "IsoTime" => (Type::Time { fraction: 6 }, "time".to_owned()),
-        "Timestamp" if name.starts_with("io.debezium") => (Type::DateTime { fraction: 3 }, "timestamp(3)".to_owned()),
+        "Time" if name.starts_with("io.debezium") => {
+            (Type::Time { fraction: 3 }, "time(3) without time zone".to_owned())
+        }
+        "Time" | "MicroTime" | "NanoTime" | "IsoTime" => {
+            (Type::Time { fraction: 6 }, "time without time zone".to_owned())
+        }
+        "Timestamp" if name.starts_with("io.debezium") => {
+            (Type::DateTime { fraction: 3 }, "timestamp(3) without time zone".to_owned())
+        }
         "Timestamp" | "MicroTimestamp" | "NanoTimestamp" | "IsoTimestamp" => {
-            (Type::DateTime { fraction: 6 }, "timestamp".to_owned())
+            (Type::DateTime { fraction: 6 }, "timestamp without time zone".to_owned())
         }
         "ZonedTimestamp" => (Type::Timestamp { fraction: 0 }, "timestamp with time zone".to_owned()),
         "ZonedTime" => (Type::TimeTz { fraction: 6 }, "time with time zone".to_owned()),
@@ -205,7 +211,8 @@ fn decimal(scale: i64, precision: Option<i64>, options: &Options) -> Option<(Typ
     let shown = i16::try_from(scale).ok()?;
     let scale = if options.is_postgres() && shown > 1_000 { shown - 2_048 } else { shown };
     let kind = Type::Decimal { precision: u16::try_from(precision).ok()?, scale };
-    Some((kind, format!("decimal({precision},{scale})")))
+    let name = if options.is_postgres() { "numeric" } else { "decimal" };
+    Some((kind, format!("{name}({precision},{scale})")))
 }
 
 fn bits(length: u32, options: &Options) -> (Type, String) {
