@@ -3,6 +3,8 @@
 //! Invariant: texts are compared by the testkit's comparison, which leaves out clocks and positions only. Start at
 //! [`round_trip`].
 
+mod changes;
 mod hostile;
+mod own_records;
 mod round_trip;
 mod settings;

@@ -22,6 +22,8 @@ const NAMED: &[(&str, &str)] = &[
     ("schema.name.adjustment.mode", "schema_name_adjustment"),
     ("field.name.adjustment.mode", "field_name_adjustment"),
     ("topic.delimiter", "topic_delimiter"),
+    ("topic.transaction", "transaction_topic"),
+    ("topic.heartbeat.prefix", "heartbeat_prefix"),
     ("money.fraction.digits", "money_fraction_digits"),
     ("enable.time.adjuster", "adjust_years"),
     ("include.unknown.datatypes", "include_unknown_datatypes"),

@@ -1,0 +1,139 @@
+//! Changes as records: how many they make, and what exact and right differ in.
+//!
+//! Invariant: a table counts its records before they are made, and makes as many. Start at
+//! [`a_change_makes_as_many_records_as_the_table_counts`].
+
+use expect_test::expect;
+use headwater_format::debezium::options::{
+    Compat, Connector, DeleteHandling, Predicate, Skipped, Step, Test, Transform, Unwrap,
+};
+use headwater_format::debezium::{Counts, Options, Order, Place, Records, Rendering, Table};
+use headwater_model::change::Changes;
+use headwater_model::{Column, Op, Origin, RowWriter, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader};
+use headwater_model::{Type, Value};
+
+fn schema() -> Schema {
+    let column = |name: &str, kind, native: &str| Column { nullable: false, ..Column::new(name, kind, native) };
+    let columns = vec![
+        column("id", Type::Int { bits: 32, unsigned: false }, "int"),
+        column("kind", Type::Enum { members: vec!["a,b".into(), "c".into()] }, "enum('a,b','c')"),
+        Column::new("price", Type::Float, "float"),
+    ];
+    Schema::new(1, "shop", "t", columns, vec![0])
+}
+
+fn header() -> TransactionHeader<'static> {
+    let origin = Origin::Binlog { server_id: 7, file: "b.01", position: 300, gtid: "0-7-1", thread: 3, xid: 1 };
+    TransactionHeader { commit_us: 1_000_001, receive_us: 2_000_002, origin }
+}
+
+/// One change of each sort, the update that changes the key last.
+fn changes() -> TransactionBuilder {
+    let mut builder = TransactionBuilder::default();
+    let row = |out: &mut Vec<u8>, id| {
+        let mut row = RowWriter::begin(out, 3);
+        row.put(Value::Int(id));
+        row.put(Value::Enum("a,b"));
+        row.put(Value::Float(1_234_567.9));
+    };
+    row(builder.begin(Op::Create, 1, 400, 0), 1);
+    builder.end(Op::Create, 1, false);
+    row(builder.begin_read(1, 0, SnapshotMarker::First), 1);
+    builder.end(Op::Read, 1, false);
+    for (op, after) in [(Op::Update, Some(1)), (Op::Delete, None), (Op::Update, Some(2))] {
+        let out = builder.begin(op, 1, 500, 1);
+        row(out, 1);
+        if let Some(id) = after {
+            row(out, id);
+        }
+        builder.end(op, 1, after == Some(2));
+    }
+    builder.begin(Op::Truncate, 1, 600, 0);
+    builder.end(Op::Truncate, 1, false);
+    builder
+}
+
+fn table(options: Options) -> Table {
+    Rendering::new(Options { prefix: "live".into(), ..options }).unwrap().table(&schema())
+}
+
+/// The records of each of [`changes`].
+fn made(table: &Table, mut order: Option<Order>) -> Vec<Vec<String>> {
+    let (builder, header) = (changes(), header());
+    let mut made = Vec::new();
+    for change in Changes::new(builder.items()) {
+        let mut out = Records::default();
+        let mut place = Place { header: &header, order };
+        table.records(&change.unwrap(), &mut place, &mut out);
+        order = place.order;
+        let text =
+            |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), |bytes| String::from_utf8(bytes.into()).unwrap());
+        let line = |record: headwater_format::debezium::RecordView<'_>| {
+            let headers: Vec<String> =
+                record.headers().map(|(name, value)| format!("{name}={}", text(value))).collect();
+            format!("{} {} {}", text(record.key()), text(record.value()), headers.join(" "))
+        };
+        made.push(out.iter().map(line).collect());
+    }
+    made
+}
+
+fn unwrap(deletes: DeleteHandling) -> Options {
+    let step = Step::Unwrap(Unwrap { deletes, ..Unwrap::default() });
+    Options { transforms: vec![Transform { step, predicate: None }], ..Options::default() }
+}
+
+#[test]
+fn a_change_makes_as_many_records_as_the_table_counts() {
+    let all = Skipped { create: false, update: false, delete: false, truncate: false };
+    let only_tombstones = Transform {
+        step: Step::Unwrap(Unwrap::default()),
+        predicate: Some(Predicate { test: Test::Tombstone, negate: false }),
+    };
+    for (options, counts) in [
+        (Options::default(), [1, 1, 1, 2, 3, 0]),
+        (Options { tombstones: false, ..Options::default() }, [1, 1, 1, 1, 2, 0]),
+        (Options { skipped: all, ..Options::default() }, [1, 1, 1, 2, 3, 1]),
+        (Options { skipped: Skipped { update: true, ..all }, ..Options::default() }, [1, 1, 0, 2, 0, 1]),
+        (unwrap(DeleteHandling::Tombstone), [1, 1, 1, 1, 2, 0]),
+        (unwrap(DeleteHandling::Drop), [1, 1, 1, 0, 1, 0]),
+        (unwrap(DeleteHandling::Rewrite), [1, 1, 1, 1, 2, 0]),
+        (unwrap(DeleteHandling::RewriteWithTombstone), [1, 1, 1, 2, 3, 0]),
+        (unwrap(DeleteHandling::DeleteToTombstone), [1, 1, 1, 1, 2, 0]),
+        (Options { transforms: vec![only_tombstones], ..Options::default() }, [1, 1, 1, 1, 2, 0]),
+    ] {
+        let [create, read, update, delete, key_change, truncate] = counts;
+        let table = table(options.clone());
+        let expected = Counts { create, read, update, delete, key_change, truncate };
+        assert_eq!(table.counts(), Some(expected), "{options:?}");
+        let lengths: Vec<usize> = made(&table, None).iter().map(Vec::len).collect();
+        let lengths: Vec<u32> = lengths.into_iter().map(|length| length as u32).collect();
+        assert_eq!(lengths, [create, read, update, delete, key_change, truncate], "{options:?}");
+    }
+    assert_eq!(table(Options { skip_without_change: true, ..Options::default() }).counts(), None);
+    // The update that changes nothing is left out.
+    let skipping = table(Options { skip_without_change: true, ..Options::default() });
+    assert_eq!(made(&skipping, None)[2].len(), 0);
+}
+
+#[test]
+fn exact_reproduces_what_right_corrects() {
+    let plain = |compat| {
+        let mut options = Options { compat, connector: Connector::Mysql, ..Options::default() };
+        (options.key.schemas, options.value.schemas) = (false, false);
+        let lines = made(&table(options), Some(Order { total: 4, of_table: 1 }));
+        let after =
+            |line: &String| line.split("\"after\":").nth(1).and_then(|rest| rest.split('}').next()).map(str::to_owned);
+        (after(&lines[0][0]).unwrap(), after(&lines[1][0]).unwrap(), lines[4].join("\n"))
+    };
+    let (created, read, key_change) = plain(Compat::Exact);
+    expect![[r#"{"id":1,"kind":"a\\,b","price":1234567.9"#]].assert_eq(&created);
+    expect![[r#"{"id":1,"kind":"a,b","price":1234570.0"#]].assert_eq(&read);
+    expect![[r#"
+        {"id":1} {"before":{"id":1,"kind":"a\\,b","price":1234567.9},"after":null,"source":{"version":"3.6.1.Final","connector":"mysql","name":"live","ts_ms":1000,"snapshot":"false","db":"shop","sequence":null,"ts_us":1000001,"ts_ns":1000001000,"table":"t","server_id":7,"gtid":"0-7-1","file":"b.01","pos":500,"row":1,"thread":3,"query":null},"transaction":{"id":"0-7-1","total_order":9,"data_collection_order":6},"op":"d","ts_ms":2000,"ts_us":2000002,"ts_ns":2000002000} __debezium.newkey={"id":2}
+        {"id":1} - __debezium.newkey={"id":2}
+        {"id":2} {"before":null,"after":{"id":2,"kind":"a\\,b","price":1234567.9},"source":{"version":"3.6.1.Final","connector":"mysql","name":"live","ts_ms":1000,"snapshot":"false","db":"shop","sequence":null,"ts_us":1000001,"ts_ns":1000001000,"table":"t","server_id":7,"gtid":"0-7-1","file":"b.01","pos":500,"row":1,"thread":3,"query":null},"transaction":{"id":"0-7-1","total_order":10,"data_collection_order":7},"op":"c","ts_ms":2000,"ts_us":2000002,"ts_ns":2000002000} __debezium.oldkey={"id":1}"#]].assert_eq(&key_change);
+    let (created, read, _) = plain(Compat::Right);
+    assert_eq!(created, read);
+    expect![[r#"{"id":1,"kind":"a,b","price":1234567.9"#]].assert_eq(&read);
+}
