@@ -172,11 +172,14 @@ impl Table {
         match op {
             Op::Create => [kept(RecordKind::Create, skipped.create), None, None],
             Op::Read => [kept(RecordKind::Read, false), None, None],
-            Op::Update if key_changed => [
-                kept(RecordKind::KeyDelete, skipped.update || skipped.delete),
-                tombstone(RecordKind::KeyTombstone, skipped.update || skipped.delete),
-                kept(RecordKind::KeyCreate, skipped.update || skipped.create),
-            ],
+            Op::Update if key_changed => {
+                let (without_delete, without_create) = self.key_change_skips();
+                [
+                    kept(RecordKind::KeyDelete, without_delete),
+                    tombstone(RecordKind::KeyTombstone, without_delete),
+                    kept(RecordKind::KeyCreate, without_create),
+                ]
+            }
             Op::Update => [kept(RecordKind::Update, skipped.update), None, None],
             Op::Delete => {
                 [kept(RecordKind::Delete, skipped.delete), tombstone(RecordKind::Tombstone, skipped.delete), None]
@@ -186,6 +189,14 @@ impl Table {
         }
     }
 
+    /// Whether a change of key has no delete, and no create. MySQL's connector leaves out whole events of its log, which
+    /// are updates here; PostgreSQL's leaves out records as well.
+    fn key_change_skips(&self) -> (bool, bool) {
+        let skipped = &self.options.skipped;
+        let by_record = self.options.is_postgres();
+        (skipped.update || by_record && skipped.delete, skipped.update || by_record && skipped.create)
+    }
+
     /// Records that a transform drops count in their transaction all the same.
     fn count_dropped(&self, op: Op, key_changed: bool, place: &mut Place<'_>) {
         let Some(order) = &mut place.order else { return };
@@ -193,7 +204,7 @@ impl Table {
         let dropped = |kind: RecordKind, skipped: bool| !skipped && self.plans[kind.index()].is_none();
         let count = match op {
             Op::Delete => usize::from(dropped(RecordKind::Delete, skipped.delete)),
-            Op::Update if key_changed => usize::from(dropped(RecordKind::KeyDelete, skipped.update || skipped.delete)),
+            Op::Update if key_changed => usize::from(dropped(RecordKind::KeyDelete, self.key_change_skips().0)),
             Op::Truncate => usize::from(dropped(RecordKind::Truncate, skipped.truncate)),
             _ => 0,
         };

@@ -95,6 +95,15 @@ fn a_change_makes_as_many_records_as_the_table_counts() {
         (Options { tombstones: false, ..Options::default() }, [1, 1, 1, 1, 2, 0]),
         (Options { skipped: all, ..Options::default() }, [1, 1, 1, 2, 3, 1]),
         (Options { skipped: Skipped { update: true, ..all }, ..Options::default() }, [1, 1, 0, 2, 0, 1]),
+        (Options { skipped: Skipped { delete: true, ..all }, ..Options::default() }, [1, 1, 1, 0, 3, 1]),
+        (
+            Options {
+                connector: Connector::Postgresql,
+                skipped: Skipped { delete: true, ..all },
+                ..Options::default()
+            },
+            [1, 1, 1, 0, 1, 1],
+        ),
         (unwrap(DeleteHandling::Tombstone), [1, 1, 1, 1, 2, 0]),
         (unwrap(DeleteHandling::Drop), [1, 1, 1, 0, 1, 0]),
         (unwrap(DeleteHandling::Rewrite), [1, 1, 1, 1, 2, 0]),
