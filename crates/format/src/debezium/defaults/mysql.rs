@@ -212,3 +212,51 @@ fn unescape(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debezium::columns::shape;
+    use crate::debezium::options::{Compat, Converter};
+
+    #[test]
+    fn literals_are_defaults_and_expressions_are_none() {
+        let int = |bits, unsigned| Type::Int { bits, unsigned };
+        let text = || Type::Text { charset: "utf8mb4".into() };
+        for (kind, nullable, default, exact, right) in [
+            (int(32, false), true, "42", Some("42"), Some("42")),
+            (int(32, false), true, "(1 + 1)", None, None),
+            (int(64, true), true, "18446744073709551615", Some("9223372036854775807"), Some("9223372036854775807")),
+            (text(), true, "'it''s \\\\'", Some(r#""it''s \\\\""#), Some(r#""it's \\""#)),
+            (Type::Bytes { fixed: None }, true, "0x00FF10", Some("\"MDBGRjE=\""), Some("\"AP8Q\"")),
+            (Type::Bit { width: 20 }, true, "b'10000000001'", Some("\"AQQA\""), Some("\"AQQA\"")),
+            (Type::Decimal { precision: 5, scale: 2 }, true, "1.50", Some("\"AJY=\""), Some("\"AJY=\"")),
+            (Type::Year, true, "99", Some("1999"), Some("1999")),
+            (Type::Time { fraction: 3 }, true, "'01:02:03.004'", Some("3723004000"), Some("3723004000")),
+            (Type::DateTime { fraction: 0 }, true, "CURRENT_TIMESTAMP", Some("0"), Some("0")),
+            (Type::DateTime { fraction: 0 }, true, "'0000-00-00 00:00:00'", None, None),
+            (Type::DateTime { fraction: 0 }, false, "'0000-00-00 00:00:00'", Some("0"), Some("0")),
+            (Type::Date, true, "'1999-09-09'", Some("10843"), Some("10843")),
+            (Type::Timestamp { fraction: 0 }, true, "CURRENT_TIMESTAMP", None, None),
+            (
+                Type::Timestamp { fraction: 3 },
+                false,
+                "'2001-02-03 04:05:06.789'",
+                Some("\"2001-02-03T04:05:06.789Z\""),
+                Some("\"2001-02-03T04:05:06.789Z\""),
+            ),
+        ] {
+            for (compat, shown) in [(Compat::Exact, exact), (Compat::Right, right)] {
+                let options = Options { compat, ..Options::default() };
+                let column = Column { nullable, ..Column::new("c", kind.clone(), "") };
+                let shape = shape(&column, &options, Converter::default()).unwrap();
+                let got = default_of(&column, default, &shape, &options);
+                assert_eq!(got.as_deref(), shown, "{kind:?} {default} {compat:?}");
+            }
+        }
+    }
+
+    fn default_of(column: &Column, text: &str, shape: &Shape, options: &Options) -> Option<String> {
+        default(column, text, shape, options).map(|json| String::from_utf8(json).unwrap())
+    }
+}

@@ -74,8 +74,11 @@ fn extract<'a>(text: &'a str, computed: &'a str) -> Option<&'a str> {
     if !text.contains('\'') {
         return (!text.starts_with("NULL::")).then_some(text);
     }
-    // Up to the next quote, even one of a pair.
-    text.split('\'').nth(1)
+    // Up to the next quote, even one of a pair; a line's end is never between them.
+    let is_line = |between: &&str| !between.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']);
+    let between = text.split('\'');
+    let last = text.matches('\'').count();
+    between.take(last).skip(1).find(is_line)
 }
 
 /// Whether the text begins with a call of a function.
@@ -199,4 +202,50 @@ fn interval(text: &str, shape: &Shape) -> Option<Vec<u8>> {
         }
     }
     write(shape, Value::Interval { months, days, micros })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debezium::Options;
+    use crate::debezium::columns::shape;
+    use crate::debezium::options::{Connector, Converter};
+
+    #[test]
+    fn only_what_the_original_understands_is_a_default() {
+        let options = Options { connector: Connector::Postgresql, ..Options::default() };
+        let int = Type::Int { bits: 32, unsigned: false };
+        let text = Type::Text { charset: "utf8".into() };
+        for (kind, native, default, shown) in [
+            (int.clone(), "integer", "nextval('t_id_seq'::regclass)", Some("0")),
+            (int.clone(), "integer", "'-42'::integer", Some("-42")),
+            (int.clone(), "integer", "(1 + 2)", None),
+            (int.clone(), "posint", "5", None),
+            (int, "integer", "99999999999", None),
+            (text.clone(), "text", "'it''s'::text", Some("\"it\"")),
+            (text.clone(), "character varying(9)", "CURRENT_USER", Some("\"CURRENT_USER\"")),
+            (text.clone(), "text", "'new\nline'::text", None),
+            (text, "inet", "'1.2.3.4'::inet", None),
+            (Type::Bool, "boolean", "true", Some("true")),
+            (Type::Uuid, "uuid", "gen_random_uuid()", Some("\"00000000-0000-0000-0000-000000000000\"")),
+            (Type::Decimal { precision: 6, scale: 2 }, "numeric(6,2)", "1.5", Some("\"AJY=\"")),
+            (Type::Numeric, "numeric", "1.5", None),
+            (Type::Date, "date", "CURRENT_DATE", Some("0")),
+            (Type::Date, "date", "'1999-12-31'::date", Some("10956")),
+            (Type::Interval, "interval", "'1 day'::interval", Some("86400000000")),
+            (
+                Type::Timestamp { fraction: 6 },
+                "timestamp with time zone",
+                "'2001-02-03 04:05:06.070809+03'::timestamp with time zone",
+                Some("\"2001-02-03T01:05:06.070809Z\""),
+            ),
+            (Type::Enum { members: vec!["a".into()] }, "mood", "'it''s'::mood", Some("\"it''s\"")),
+            (Type::Bytes { fixed: None }, "bytea", "'\\x00'::bytea", None),
+        ] {
+            let column = Column::new("c", kind, native);
+            let shape = shape(&column, &options, Converter::default()).unwrap();
+            let got = super::default(&column, default, &shape).map(|json| String::from_utf8(json).unwrap());
+            assert_eq!(got.as_deref(), shown, "{native} {default}");
+        }
+    }
 }
