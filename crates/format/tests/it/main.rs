@@ -4,6 +4,7 @@
 //! [`round_trip`].
 
 mod changes;
+mod documents;
 mod hostile;
 mod own_records;
 mod round_trip;

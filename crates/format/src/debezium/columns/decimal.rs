@@ -63,8 +63,30 @@ pub(super) fn unscaled(text: &str, scale: i32) -> Option<Vec<u8>> {
     Some(shortest(&bytes).to_vec())
 }
 
+/// The same of a number that 128 bits hold, without a buffer.
+fn unscaled_small(text: &str, scale: i32) -> Option<i128> {
+    let scale = usize::try_from(scale).ok()?;
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.len() + scale > SMALL_DIGITS || fraction.len() > scale || digits.is_empty() {
+        return None;
+    }
+    let mut value = 0i128;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        value = value * 10 + i128::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+    }
+    for _ in fraction.len()..scale {
+        value *= 10;
+    }
+    Some(if negative { -value } else { value })
+}
+
 /// Appends them in base64, as a JSON string.
 pub(super) fn write_bytes(out: &mut Vec<u8>, text: &str, scale: i32) -> bool {
+    if let Some(value) = unscaled_small(text, scale) {
+        json::base64(out, shortest(&value.to_be_bytes()), Alphabet::Standard);
+        return true;
+    }
     match unscaled(text, scale) {
         Some(bytes) => {
             json::base64(out, &bytes, Alphabet::Standard);
@@ -272,6 +294,7 @@ mod tests {
         }
         for text in ["", "-", ".", "1e5", "NaN", "1.2.3"] {
             assert_eq!(unscaled(text, 2), None, "{text}");
+            assert!(!write_bytes(&mut Vec::new(), text, 2), "{text}");
         }
     }
 
@@ -307,6 +330,9 @@ mod tests {
         fn decimals_of_any_size_are_read_back(text in "-?(0|[1-9][0-9]{0,120})", scale in 0i32..40) {
             let with_scale = format!("{text}.{}", "7".repeat(scale as usize));
             let bytes = unscaled(&with_scale, scale).unwrap();
+            if let Some(small) = unscaled_small(&with_scale, scale) {
+                prop_assert_eq!(shortest(&small.to_be_bytes()).to_vec(), bytes.clone());
+            }
             let back = text_of(&bytes, scale).unwrap();
             let expected = if scale == 0 { text } else { with_scale };
             let expected = if expected == "-0" { "0".to_owned() } else { expected };
