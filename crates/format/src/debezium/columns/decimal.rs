@@ -68,7 +68,8 @@ fn unscaled_small(text: &str, scale: i32) -> Option<i128> {
     let scale = usize::try_from(scale).ok()?;
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.len() + scale > SMALL_DIGITS || fraction.len() > scale || digits.is_empty() {
+    let none = whole.is_empty() && fraction.is_empty();
+    if none || whole.len() + scale > SMALL_DIGITS || fraction.len() > scale {
         return None;
     }
     let mut value = 0i128;
