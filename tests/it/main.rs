@@ -17,6 +17,7 @@ mod failures_peers; // servers that hang, refuse or cut
 mod failures_points; // a crash at every edge
 #[cfg(feature = "failpoints")]
 mod failures_snapshot; // tables that change in awkward ways while they are first read
+mod golden; // what Debezium wrote for known statements, against what we write
 mod hostile; // ten thousand damaged event streams
 mod laggards; // followers that are away, up to the limit and beyond
 mod log_formats; // every form in which servers write their logs
