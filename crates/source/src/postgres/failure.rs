@@ -32,6 +32,29 @@ pub fn of_connection(source: &str, error: wire::Error) -> Error {
     kind.source(error)
 }
 
+/// Whether the publication was missing when what comes next in the log was written.
+pub fn is_unpublished(error: &wire::Error) -> bool {
+    let names_publication = error.server().is_some_and(|said| said.message.contains("publication"));
+    names_publication && (error.is_sqlstate(wire::UNDEFINED_OBJECT) || error.is_sqlstate(wire::NOT_IN_STATE))
+}
+
+/// Turns an error of the stream into an instruction.
+pub fn of_stream(options: &Options, error: wire::Error) -> Error {
+    if is_unpublished(&error) {
+        // The server looks for the publication as of the change that it is about to send, not as of now.
+        return Error::stop(format!(
+            "source {}: the publication {} did not exist when what comes next in the log was written",
+            options.name, options.publication
+        ))
+        .source(error)
+        .hint(
+            "It was dropped and made anew, or the slot is older than it. What was written meanwhile is not sent. Take a new \
+             snapshot (`headwater snapshot`), which begins after it.",
+        );
+    }
+    of_connection(&options.name, error)
+}
+
 /// Appendix "PostgreSQL Error Codes".
 fn of_sqlstate(sqlstate: &str, message: String) -> Error {
     match sqlstate {

@@ -7,9 +7,14 @@ use super::server::{Server, lsn, since};
 use super::wire::query::{identifier, quoted};
 use super::wire::{self, Connection};
 use serde::Deserialize;
+use std::time::{Duration, Instant};
 
 /// The plugin that the server itself brings.
 const PLUGIN: &str = "pgoutput";
+
+/// How long a process that served us is waited for, and how often it is looked for.
+const LEFT_MAX: Duration = Duration::from_secs(5);
+const LEFT_LOOK: Duration = Duration::from_millis(20);
 
 /// A row of `pg_replication_slots`; what a version does not have is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -129,6 +134,18 @@ pub fn create(
         consistent: lsn(result.text(0, "consistent_point"), "where the new slot begins")?,
         snapshot: result.text(0, "snapshot_name").unwrap_or_default().to_owned(),
     })
+}
+
+/// Waits a little while `process` still reads the slot: it served us before, and has not noticed that we left.
+pub fn wait_until_left(connection: &mut Connection, name: &str, process: u32) -> wire::Result<()> {
+    let began = Instant::now();
+    while process != 0 && began.elapsed() < LEFT_MAX {
+        match Slot::find(connection, name)? {
+            Some(slot) if slot.active_pid == Some(process) => std::thread::sleep(LEFT_LOOK),
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// Drops the slot.

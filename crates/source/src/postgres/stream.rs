@@ -33,8 +33,14 @@ const REPORT: Duration = Duration::from_secs(1);
 /// How long a wait for the stream lasts at most, so that what has become durable meanwhile is confirmed.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// How long a server may say nothing at all: it asks for a sign of life long before.
-const SILENCE: Duration = Duration::from_secs(150);
+/// How long a server may say nothing before it is asked for a sign of life.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// How long a server may say nothing at all.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// Unchanged positions are told less often, by this factor.
+const UNCHANGED_FACTOR: u32 = 10;
 
 /// How often a source that has nothing more to read looks for the end.
 const FINISHED_LOOK: Duration = Duration::from_millis(200);
@@ -50,6 +56,8 @@ pub struct PostgresSource {
     begins_anew: bool,
     /// Streaming has begun at least once in this process.
     has_begun: bool,
+    /// The server's process that served us before.
+    process: u32,
     /// An error has stopped it, which only a person can lift.
     is_stopped: bool,
 }
@@ -73,6 +81,7 @@ impl PostgresSource {
             host: 0,
             begins_anew: false,
             has_begun: false,
+            process: 0,
             is_stopped: false,
         }
     }
@@ -124,6 +133,9 @@ impl PostgresSource {
             return Ok(Ended::Stopped);
         }
         start::require(&options, &server)?;
+        let before = std::mem::replace(&mut self.process, connection.process());
+        slot::wait_until_left(&mut connection, &options.slot, before)
+            .map_err(|error| failure::of_connection(&options.name, error))?;
         // What was collected of transactions that had not ended will be read again.
         for side in intake.sides() {
             intake.abort_side(&side)?;
@@ -168,7 +180,20 @@ impl PostgresSource {
             "following the log"
         );
         let wire = start::stream(&options, connection, &server, transactions.position())?;
-        Stream::new(&options, wire, &server, transactions, catalogue)?.follow(intake)
+        let mut stream = Stream::new(&options, wire, &server, transactions, catalogue);
+        let ended = stream.follow(intake);
+        match ended {
+            Err(why) if stream.is_unpublished && options.snapshot == SnapshotMode::WhenNeeded => {
+                self.begins_anew = true;
+                Err(Error::reconnect(format!("source {}: beginning anew", options.name)).source(why))
+            }
+            ended => {
+                if ended.is_ok() {
+                    stream.wire.close();
+                }
+                ended
+            }
+        }
     }
 
     /// Where a snapshot is taken that no stream follows: at a slot that is gone with the connection.
@@ -289,6 +314,8 @@ struct Stream<'o> {
     confirmed_at: Instant,
     /// The server wants to hear from us at once.
     is_asked: bool,
+    /// The publication was missing when what comes next was written.
+    is_unpublished: bool,
     saved_at: Instant,
     reported_at: Option<Instant>,
     heard_at: Instant,
@@ -301,9 +328,9 @@ impl<'o> Stream<'o> {
         server: &Server,
         transactions: Transactions,
         catalogue: Catalogue,
-    ) -> Result<Self> {
+    ) -> Self {
         let now = Instant::now();
-        Ok(Stream {
+        Stream {
             options,
             wire,
             reader: Reader::default(),
@@ -313,19 +340,18 @@ impl<'o> Stream<'o> {
             confirmed: Lsn(0),
             confirmed_at: now,
             is_asked: false,
+            is_unpublished: false,
             saved_at: now,
             reported_at: None,
             heard_at: now,
-        })
+        }
     }
 
-    fn follow(mut self, intake: &mut dyn Intake) -> Result<Ended> {
+    fn follow(&mut self, intake: &mut dyn Intake) -> Result<Ended> {
         let result = self.follow_messages(intake);
         if result.is_err() {
             // What was read of an open transaction will be read again.
             self.transactions.discard(intake)?;
-        } else {
-            self.wire.close();
         }
         result
     }
@@ -337,6 +363,9 @@ impl<'o> Stream<'o> {
                 if intake.stopping() && self.transactions.is_between() {
                     self.transactions.save_position(intake)?;
                     intake.flush()?;
+                    // The next start then has less to read again.
+                    self.is_asked = true;
+                    self.confirm(intake)?;
                     return Ok(Ended::Stopped);
                 }
                 if self.transactions.is_between() && snapshot::is_asked(self.options, &mut self.transactions, intake) {
@@ -348,7 +377,10 @@ impl<'o> Stream<'o> {
                     continue;
                 }
             }
-            let event = self.wire.next_event().map_err(|error| failure::of_connection(&self.options.name, error))?;
+            let event = self.wire.next_event().map_err(|error| {
+                self.is_unpublished = failure::is_unpublished(&error);
+                failure::of_stream(self.options, error)
+            })?;
             match event {
                 Some(Event::Data { start, body }) => {
                     let message = self.reader.read(body).map_err(|error| {
@@ -413,12 +445,12 @@ impl<'o> Stream<'o> {
         }
         let durable = intake.durable_position().and_then(|bytes| Position::decode(&bytes).ok());
         let durable = durable.map_or(Lsn(0), |position| position.lsn);
-        if !self.is_asked && durable == self.confirmed && elapsed < 10 * self.options.status_interval {
+        if !self.is_asked && durable == self.confirmed && elapsed < UNCHANGED_FACTOR * self.options.status_interval {
             return Ok(());
         }
         let received = self.transactions.position().lsn.max(durable);
         self.wire
-            .confirm(received, durable, now_us())
+            .confirm(received, durable, now_us(), self.heard_at.elapsed() > QUIET)
             .map_err(|error| failure::of_connection(&self.options.name, error))?;
         (self.confirmed, self.confirmed_at, self.is_asked) = (durable, Instant::now(), false);
         Ok(())

@@ -87,6 +87,8 @@ pub struct Connection {
     pub(super) message_bytes_max: usize,
     pub(super) result_bytes_max: usize,
     pub(super) out: BytesMut,
+    /// A warning that something is left out is an error.
+    pub(super) refuses_warnings: bool,
     parameters: BTreeMap<String, String>,
     process: u32,
 }
@@ -122,6 +124,7 @@ impl Connection {
             message_bytes_max: options.message_bytes_max,
             result_bytes_max: options.result_bytes_max,
             out: BytesMut::new(),
+            refuses_warnings: false,
             parameters: greeting.parameters,
             process: greeting.process,
         };
@@ -205,6 +208,10 @@ impl Connection {
         loop {
             let kind = self.frames.advance(self.message_bytes_max).map_err(|error| self.link.frame(step, error))?;
             match kind {
+                // Since 18 a missing publication is only a warning, and the changes under it are passed over.
+                b'N' if self.refuses_warnings && self.leaves_out() => {
+                    return Err(self.link.server(step, self.frames.body()));
+                }
                 b'N' | b'A' => {}
                 b'S' => {
                     let mut fields = Fields(self.frames.body());
@@ -215,6 +222,12 @@ impl Connection {
                 kind => return Ok(kind),
             }
         }
+    }
+
+    /// Whether the `NoticeResponse` at hand says that something is not in the state that it must be in.
+    fn leaves_out(&self) -> bool {
+        ServerError::parse(self.frames.body())
+            .is_ok_and(|notice| notice.severity == "WARNING" && notice.sqlstate == super::error::NOT_IN_STATE)
     }
 
     /// Whether the `ErrorResponse` at hand ends the connection.

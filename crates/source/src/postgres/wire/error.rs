@@ -13,6 +13,11 @@ use super::fields::{Fields, Truncated};
 /// The result of talking to a server.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// SQLSTATE of what is not in the state that it must be in.
+pub const NOT_IN_STATE: &str = "55000";
+/// SQLSTATE of an object that does not exist.
+pub const UNDEFINED_OBJECT: &str = "42704";
+
 /// A failed conversation. `peer` reads like `db1:5432 (user "cdc")`, `step` like `running a statement`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -188,6 +193,7 @@ fn advice(error: &ServerError) -> &'static str {
             "; let the role connect from here in the server's pg_hba.conf and reload it"
         }
         "28000" | "28P01" => "; check the user, the password and the server's pg_hba.conf",
+        "42501" => "; grant the role what it lacks (`headwater check` lists it)",
         "3D000" => "; check the database's name",
         "53300" => "; raise the server's max_connections or max_wal_senders, or end idle connections",
         _ => "",

@@ -20,7 +20,7 @@ mod url;
 
 pub use crate::net::{Address, Canceller, TlsMode, TlsOptions};
 pub use connection::Connection;
-pub use error::{Error, Result, ServerError};
+pub use error::{Error, NOT_IN_STATE, Result, ServerError, UNDEFINED_OBJECT};
 pub use options::{ChannelBinding, Options, Role, Target};
 pub use query::{DataRow, ResultSet, Rows};
 pub use replication::{Event, Replication};

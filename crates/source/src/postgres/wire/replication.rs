@@ -77,6 +77,7 @@ impl Replication {
     /// The next message; `None` when the server has ended the stream.
     pub fn next_event(&mut self) -> Result<Option<Event<'_>>> {
         let connection = &mut self.connection;
+        connection.refuses_warnings = true;
         match connection.answer(STREAMING)? {
             b'd' => match read(connection.frames.body()) {
                 Ok(Some(event)) => Ok(Some(event)),
@@ -89,13 +90,15 @@ impl Replication {
         }
     }
 
-    /// Tells the server what was received, and what is safe here and need never be sent again.
-    pub fn confirm(&mut self, received: Lsn, flushed: Lsn, now_us: i64) -> Result<()> {
+    /// Tells the server what was received, and what is safe here and need never be sent again; asks for a sign of life where
+    /// `wants_reply`.
+    pub fn confirm(&mut self, received: Lsn, flushed: Lsn, now_us: i64, wants_reply: bool) -> Result<()> {
         let mut message = [0; 34];
         message[0] = b'r';
         for (at, value) in [(1, received.0), (9, flushed.0), (17, flushed.0), (25, (now_us - EPOCH_US) as u64)] {
             message[at..at + 8].copy_from_slice(&value.to_be_bytes());
         }
+        message[33] = u8::from(wants_reply);
         let connection = &mut self.connection;
         connection.out.clear();
         let copy = frontend::CopyData::new(&message[..])

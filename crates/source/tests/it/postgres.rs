@@ -1,0 +1,243 @@
+//! The PostgreSQL source against a real server: snapshot, stream, restarts, large transactions, what cannot be followed.
+//!
+//! Invariant under test: every committed change is appended once, in the order of commits, whatever is in between; and the
+//! slot is never confirmed beyond what is durable. Start at [`World`].
+
+use crate::kept::Kept;
+use expect_test::{Expect, expect};
+use headwater_model::{Kind, Result};
+use headwater_source::SOURCES;
+use headwater_testkit::{Postgres, PostgresRelease, wait_until};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const DATABASE: &str = "postgres";
+
+/// A server, and what the source has appended so far.
+struct World {
+    server: Postgres,
+    kept: Kept,
+    settings: Value,
+}
+
+impl World {
+    /// A server on which `sql` was run, and a source with these settings beside its URL.
+    fn new(settings: Value, sql: &str) -> World {
+        let server = Postgres::start(PostgresRelease::V15, &[]).expect("a server");
+        server.exec(DATABASE, "CREATE TABLE marker (id serial PRIMARY KEY)");
+        server.exec(DATABASE, sql);
+        let mut world = World { server, kept: Kept::default(), settings };
+        world.set("url", json!(world.server.url(DATABASE)));
+        world.set("status_interval", json!("100ms"));
+        world
+    }
+
+    fn set(&mut self, key: &str, value: Value) {
+        self.settings.as_object_mut().expect("an object").insert(key.to_owned(), value);
+    }
+
+    fn sql(&self, sql: &str) {
+        self.server.exec(DATABASE, sql);
+    }
+
+    /// Runs the source until all that was committed before has arrived, and tells what it appended.
+    fn run(&mut self) -> Vec<String> {
+        self.try_run().expect("a run")
+    }
+
+    /// The first run, which creates the slot: a marker that is written before it would be in the snapshot.
+    fn first_run(&mut self) -> Vec<String> {
+        let slot = "SELECT count(*) FROM pg_replication_slots WHERE active";
+        std::thread::scope(|scope| {
+            let server = &self.server;
+            scope.spawn(move || {
+                wait_until(Duration::from_secs(30), "the slot to be read", || server.value(DATABASE, slot) == "1")
+                    .expect("a slot");
+                server.exec(DATABASE, "INSERT INTO marker DEFAULT VALUES");
+            });
+            let kind = SOURCES.iter().find(|kind| kind.name() == "postgres").expect("the source");
+            kind.build("it", &self.settings).expect("settings").run(&mut self.kept).expect("a run");
+        });
+        self.kept.again()
+    }
+
+    fn try_run(&mut self) -> Result<Vec<String>> {
+        self.sql("INSERT INTO marker DEFAULT VALUES");
+        let kind = SOURCES.iter().find(|kind| kind.name() == "postgres").expect("the source");
+        let result = kind.build("it", &self.settings).expect("settings").run(&mut self.kept);
+        let lines = self.kept.again();
+        result.map(|()| lines)
+    }
+
+    /// The error of a run that does not come to its end.
+    fn refused(&mut self) -> (String, Kind) {
+        let error = self.try_run().expect_err("a refusal");
+        (error.to_string(), error.kind().clone())
+    }
+}
+
+fn check(lines: &[String], expected: &Expect) {
+    expected.assert_eq(&lines.join("\n"));
+}
+
+#[test]
+fn rows_that_are_there_are_read_and_changes_follow() {
+    let mut world = World::new(
+        json!({}),
+        "CREATE TABLE acc (id int PRIMARY KEY, owner text, bal numeric(10,2));
+         CREATE TABLE bag (a int, b text); CREATE TABLE empty (id int PRIMARY KEY);
+         INSERT INTO acc VALUES (1, 'ann', 100), (2, 'bob', 50); INSERT INTO bag VALUES (1, 'x'), (1, 'x');",
+    );
+    check(
+        &world.first_run(),
+        &expect![[r#"
+        r public.acc (First) + id=Int(1) owner=Text("ann") bal=Decimal("100.00")
+        r public.acc (LastInDataCollection) + id=Int(2) owner=Text("bob") bal=Decimal("50.00")
+        r public.bag (FirstInDataCollection) + a=Int(1) b=Text("x")
+        r public.bag (Last) + a=Int(1) b=Text("x")"#]],
+    );
+    world.sql("BEGIN; INSERT INTO acc VALUES (3, 'cyd', 0); UPDATE acc SET bal = 1 WHERE id = 1; UPDATE acc SET id = 30 WHERE id = 3; DELETE FROM acc WHERE id = 2; COMMIT");
+    world.sql("BEGIN; INSERT INTO acc VALUES (9, 'nobody', 0); ROLLBACK");
+    world.sql("BEGIN; INSERT INTO acc VALUES (5, 'eve', 0); SAVEPOINT a; INSERT INTO acc VALUES (6, 'lost', 0); ROLLBACK TO a; COMMIT");
+    world.sql("ALTER TABLE acc ADD COLUMN note text DEFAULT 'n'; ALTER TABLE acc DROP COLUMN owner");
+    world.sql("INSERT INTO acc VALUES (7, 2, 'new')");
+    world.sql("CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1)");
+    world.sql("SELECT pg_logical_emit_message(false, 'free', 'hello')");
+    world.sql("BEGIN; SELECT pg_logical_emit_message(true, 'tx', 'kept'); COMMIT");
+    world.sql("BEGIN; SELECT pg_logical_emit_message(true, 'tx', 'lost'); ROLLBACK");
+    world.sql("TRUNCATE acc, bag");
+    check(
+        &world.run(),
+        &expect![[r#"
+        c public.acc + id=Int(3) owner=Text("cyd") bal=Decimal("0.00")
+        u public.acc - id=Absent owner=Absent bal=Absent + id=Int(1) owner=Text("ann") bal=Decimal("1.00")
+        u public.acc - id=Int(3) owner=Absent bal=Absent + id=Int(30) owner=Text("cyd") bal=Decimal("0.00")
+        d public.acc - id=Int(2) owner=Absent bal=Absent
+        c public.acc + id=Int(5) owner=Text("eve") bal=Decimal("0.00")
+        c public.acc + id=Int(7) bal=Decimal("2.00") note=Text("new")
+        c public.later + id=Int(1)
+        free m free: hello
+        m tx: kept
+        t public.acc
+        t public.bag"#]],
+    );
+    // Nothing happened since, so nothing is told again.
+    check(&world.run(), &expect![[""]]);
+}
+
+#[test]
+fn a_snapshot_that_was_cut_off_reads_only_what_is_missing() {
+    let mut world = World::new(
+        json!({}),
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1), (2);",
+    );
+    // The position, the first schema, the first table, and no more.
+    world.kept.fails_after = Some(4);
+    let (error, kind) = world.refused();
+    assert!(error.contains("told to fail") && kind == Kind::Reconnect, "{error}");
+    world.kept.fails_after = None;
+    world.sql("INSERT INTO a VALUES (2); DELETE FROM b WHERE id = 1; INSERT INTO b VALUES (3)");
+    check(
+        &world.first_run(),
+        &expect![[r#"
+        r public.b (First) + id=Int(2)
+        r public.b (LastInDataCollection) + id=Int(3)
+        c public.a + id=Int(2)"#]],
+    );
+    world.sql("INSERT INTO b VALUES (4)");
+    check(&world.run(), &expect!["c public.b + id=Int(4)"]);
+}
+
+#[test]
+fn a_large_transaction_leaves_memory_and_arrives_whole() {
+    let mut world =
+        World::new(json!({ "transaction_bytes_max": 65_536 }), "CREATE TABLE big (id int PRIMARY KEY, v text)");
+    world.first_run();
+    world.sql("BEGIN; INSERT INTO big SELECT i, repeat('x', 100) FROM generate_series(1, 5000) i; COMMIT");
+    let lines = world.run();
+    assert_eq!(lines.len(), 5_000);
+    assert!(world.kept.spilled > 400_000 && lines[4_999].contains("id=Int(5000)"), "{}", world.kept.spilled);
+}
+
+#[test]
+fn the_slot_is_confirmed_up_to_what_is_durable_and_moves_while_others_write() {
+    let mut world = World::new(json!({}), "CREATE TABLE t (id int PRIMARY KEY); CREATE DATABASE other");
+    world.first_run();
+    let confirmed = |world: &World| {
+        world.server.value(
+            DATABASE,
+            "SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = 'headwater_it'",
+        )
+    };
+    let before = confirmed(&world);
+    world.kept.durable = Some(world.kept.position.clone());
+    world.sql("INSERT INTO t VALUES (1)");
+    world.run();
+    assert_eq!(confirmed(&world), before, "confirmed beyond what is durable");
+    world.kept.durable = None;
+    world.server.exec("other", "CREATE TABLE x AS SELECT generate_series(1, 10000)");
+    assert_eq!(world.run(), Vec::<String>::new());
+    world.run();
+    assert_ne!(confirmed(&world), before);
+}
+
+#[test]
+fn what_does_not_lead_on_is_named_and_read_again_where_it_may() {
+    let mut world = World::new(
+        json!({}),
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)",
+    );
+    world.first_run();
+    let old = world.kept.position.clone();
+    world.sql("INSERT INTO t VALUES (4, 4)");
+    world.run();
+    // The journal was restored from an older copy.
+    let newer = std::mem::replace(&mut world.kept.position, old);
+    let (error, kind) = world.refused();
+    assert!(error.contains("stands ahead of the journal") && kind == Kind::Stop, "{error}");
+    world.kept.position = newer;
+    world.sql("SELECT pg_drop_replication_slot('headwater_it')");
+    let (error, kind) = world.refused();
+    assert!(error.contains("was dropped") && kind == Kind::Stop, "{error}");
+    world.sql("DELETE FROM t WHERE id = 1; UPDATE t SET v = 20 WHERE id = 2; INSERT INTO t VALUES (5, 5)");
+    world.set("snapshot", json!("when_needed"));
+    check(
+        &world.first_run(),
+        &expect![[r#"
+        u public.t - id=Int(2) v=Int(2) + id=Int(2) v=Int(20)
+        d public.t - id=Int(1) v=Int(1)
+        r public.t (Last) + id=Int(5) v=Int(5)"#]],
+    );
+    world.sql("UPDATE t SET v = 50 WHERE id = 5");
+    check(&world.run(), &expect!["u public.t - id=Absent v=Absent + id=Int(5) v=Int(50)"]);
+    world.kept.request = Some(vec!["public.t".to_owned()]);
+    check(&world.first_run(), &expect![[""]]);
+    world.sql("DROP PUBLICATION headwater_it; INSERT INTO t VALUES (6, 6)");
+    world.set("snapshot", json!("initial"));
+    let (error, kind) = world.refused();
+    assert!(error.contains("publication headwater_it did not exist") && kind == Kind::Stop, "{error}");
+}
+
+#[test]
+fn what_a_server_lacks_is_named() {
+    let slot = |plugin: &str| format!("SELECT pg_create_logical_replication_slot('headwater_it', '{plugin}')");
+    let cases = [
+        (json!({ "publication_create": "disabled" }), String::new(), "CREATE PUBLICATION"),
+        (json!({}), slot("test_decoding"), "written by the plugin test_decoding"),
+        (
+            json!({}),
+            "SELECT pg_create_physical_replication_slot('headwater_it', true)".to_owned(),
+            "is a physical slot",
+        ),
+    ];
+    for (settings, sql, expected) in cases {
+        let mut world = World::new(settings, "CREATE TABLE t (id int PRIMARY KEY)");
+        world.sql(&sql);
+        let (error, _) = world.refused();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let mut world = World::new(json!({}), "");
+    world.server.restart_with(&["wal_level=replica"]).expect("a restart");
+    let (error, kind) = world.refused();
+    assert!(error.contains("wal_level is replica") && kind == Kind::Stop, "{error}");
+}
