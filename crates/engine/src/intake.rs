@@ -4,7 +4,7 @@
 //! that a restart finds all of them or none.
 
 use crate::held::Held;
-use crate::projection::{Projection, RENDERING_HEAD};
+use crate::projection::{Edges, Projection, RENDERING_HEAD};
 use crate::rows::Rows;
 use crate::schemas;
 use crate::source::Shared;
@@ -43,7 +43,7 @@ impl JournalIntake {
     /// Over an opened journal, whose last position was `position`. What is appended from now on is rendered by
     /// `rendering`.
     pub fn new(
-        writer: Writer,
+        mut writer: Writer,
         position: Option<Vec<u8>>,
         rendering: Option<Options>,
         shared: Arc<Shared>,
@@ -55,7 +55,7 @@ impl JournalIntake {
             described.map_err(|error| Error::stop("the rendering of the source cannot be kept").source(error))?;
         // The plain form makes as many records, in topics of the same names.
         let plain = || Options { prefix: shared.name.clone(), ..Options::default() };
-        let projection = Projection::new(rendering.unwrap_or_else(plain))?;
+        let projection = Projection::new(rendering.unwrap_or_else(plain), &mut writer)?;
         let mut intake = JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1 };
         for schema in intake.read_schemas()? {
             intake.next_schema = intake.next_schema.max(schema.id + 1);
@@ -79,6 +79,17 @@ impl JournalIntake {
             heads: &[head],
             derived: false,
         });
+        self.with_room(result)?;
+        Ok(())
+    }
+
+    /// Moves changes into a side segment, opening it when it is new.
+    fn spill_part(&mut self, id: &str, changes: &TransactionBuilder, end: bool) -> Result<()> {
+        let begin = self.projection.shows_transactions() && !self.writer.sides().iter().any(|side| side.id == id);
+        let offsets = self.projection.offsets(changes, Edges { begin, end }, &mut self.writer)?;
+        let body: &[&[u8]] = &[changes.items()];
+        let part_of = Part { changes: changes.changes(), body, offsets, heads: &[] };
+        let result = self.writer.side_append(id, &part_of);
         self.with_room(result)?;
         Ok(())
     }
@@ -189,7 +200,9 @@ impl Intake for JournalIntake {
         self.wait_while_held()?;
         let heads = self.heads(transaction)?;
         let heads: Vec<Head<'_>> = heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();
-        let offsets = self.projection.offsets(transaction.changes, &mut self.writer)?;
+        let shown = !transaction.derived && !transaction.changes.is_empty();
+        let edges = Edges { begin: shown, end: shown };
+        let offsets = self.projection.offsets(transaction.changes, edges, &mut self.writer)?;
         let body: &[&[u8]] = match transaction.changes.is_empty() {
             true => &[],
             false => &[transaction.header, transaction.changes.items()],
@@ -214,18 +227,14 @@ impl Intake for JournalIntake {
     }
 
     fn spill(&mut self, part: &SidePart<'_>, changes: &TransactionBuilder) -> Result<()> {
-        let offsets = self.projection.offsets(changes, &mut self.writer)?;
-        let body: &[&[u8]] = &[changes.items()];
-        let part_of = Part { changes: changes.changes(), body, offsets, heads: &[] };
-        let result = self.writer.side_append(part.id, &part_of);
-        self.with_room(result)?;
-        Ok(())
+        self.spill_part(part.id, changes, false)
     }
 
     fn append_side(&mut self, id: &str, transaction: &Committed<'_>) -> Result<()> {
         self.wait_while_held()?;
-        if !transaction.changes.is_empty() {
-            self.spill(&SidePart { id }, transaction.changes)?;
+        // Where the edges of transactions are shown, the last part holds its end, be it only that.
+        if !transaction.changes.is_empty() || self.projection.shows_transactions() {
+            self.spill_part(id, transaction.changes, true)?;
         }
         let heads = self.heads(transaction)?;
         let heads: Vec<Head<'_>> = heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();

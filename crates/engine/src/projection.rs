@@ -24,6 +24,17 @@ pub struct Projection {
     routed: HashMap<String, TopicId>,
     records: Records,
     offsets: Vec<Offsets>,
+    /// Where BEGIN and END of each transaction stand, if they are asked for.
+    of_transactions: Option<TopicId>,
+}
+
+/// Which edges of its transaction a batch of changes holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edges {
+    /// It begins with them.
+    pub begin: bool,
+    /// It ends with them.
+    pub end: bool,
 }
 
 /// One version of one table.
@@ -38,12 +49,17 @@ struct Projected {
 
 impl Projection {
     /// For a source whose changes are rendered by `options`.
-    pub fn new(options: Options) -> Result<Self> {
+    pub fn new(options: Options, writer: &mut Writer) -> Result<Self> {
         let rendering = Rendering::new(options).map_err(|error| {
             Error::stop(format!("its changes cannot be rendered: {error}")).hint("Mend the source's configuration.")
         })?;
+        let of_transactions = match rendering.options().transaction_metadata {
+            true => Some(writer.topic(&rendering.transaction_topic(), PARTITIONS).map_err(journal_error)?),
+            false => None,
+        };
         let (tables, routed) = (HashMap::new(), HashMap::new());
-        Ok(Projection { rendering, tables, routed, records: Records::default(), offsets: Vec::new() })
+        let (records, offsets) = (Records::default(), Vec::new());
+        Ok(Projection { rendering, tables, routed, records, offsets, of_transactions })
     }
 
     /// Binds a schema to its table's topic.
@@ -56,12 +72,27 @@ impl Projection {
         Ok(())
     }
 
-    /// The offsets that the changes take.
-    pub fn offsets(&mut self, changes: &TransactionBuilder, writer: &mut Writer) -> Result<&[Offsets]> {
+    /// Whether the edges of transactions make records.
+    pub fn shows_transactions(&self) -> bool {
+        self.of_transactions.is_some()
+    }
+
+    /// The offsets that the changes take, and those `edges` of their transaction that they hold.
+    pub fn offsets(&mut self, changes: &TransactionBuilder, edges: Edges, writer: &mut Writer) -> Result<&[Offsets]> {
+        self.offsets_of_changes(changes, writer)?;
+        if let Some(topic) = self.of_transactions {
+            add(&mut self.offsets, topic, u32::from(edges.begin) + u32::from(edges.end));
+        }
+        Ok(&self.offsets)
+    }
+
+    fn offsets_of_changes(&mut self, changes: &TransactionBuilder, writer: &mut Writer) -> Result<()> {
         self.offsets.clear();
         for tally in changes.tallies() {
-            // Messages stand in no table's topic.
             if tally.schema == 0 {
+                if let Some(topic) = self.message_topic(writer)? {
+                    add(&mut self.offsets, topic, tally.messages);
+                }
                 continue;
             }
             let projected = self.tables.get(&tally.schema).ok_or_else(|| unknown_schema(tally.schema))?;
@@ -70,17 +101,28 @@ impl Projection {
                 None => return self.offsets_of_each(changes, writer),
             }
         }
-        Ok(&self.offsets)
+        Ok(())
+    }
+
+    /// Where messages of the log itself stand; `None` where they make no records.
+    fn message_topic(&mut self, writer: &mut Writer) -> Result<Option<TopicId>> {
+        if !self.rendering.shows_messages() {
+            return Ok(None);
+        }
+        routed(&mut self.routed, &self.rendering.message_topic(), writer).map(Some)
     }
 
     /// The same, by making every record: for tables whose rows decide.
-    fn offsets_of_each(&mut self, changes: &TransactionBuilder, writer: &mut Writer) -> Result<&[Offsets]> {
+    fn offsets_of_each(&mut self, changes: &TransactionBuilder, writer: &mut Writer) -> Result<()> {
         // How many records there are, and where, does not depend on the header.
         let header = TransactionHeader { commit_us: 0, receive_us: 0, origin: Origin::Headwater };
         self.offsets.clear();
         for change in Changes::new(changes.items()) {
             let change = change.map_err(|error| Error::stop(error.to_string()))?;
             if change.schema == 0 {
+                if let Some(topic) = self.message_topic(writer)? {
+                    add(&mut self.offsets, topic, 1);
+                }
                 continue;
             }
             let projected = self.tables.get(&change.schema).ok_or_else(|| unknown_schema(change.schema))?;
@@ -94,7 +136,7 @@ impl Projection {
                 add(&mut self.offsets, topic, 1);
             }
         }
-        Ok(&self.offsets)
+        Ok(())
     }
 }
 

@@ -89,6 +89,11 @@ impl Rendering {
         heartbeat_topic.clone().unwrap_or_else(|| format!("{heartbeat_prefix}{topic_delimiter}{prefix}"))
     }
 
+    /// Whether messages of the log itself make records: PostgreSQL alone has them.
+    pub fn shows_messages(&self) -> bool {
+        self.options.connector == options::Connector::Postgresql
+    }
+
     /// The topic of messages.
     pub fn message_topic(&self) -> String {
         self.topics.own("message")

@@ -143,7 +143,8 @@ fn options(settings: &Settings) -> EngineOptions {
 
 fn source_spec(source: &Source) -> SourceSpec {
     let connector = source.connector.clone();
-    SourceSpec { name: source.name.clone(), build: Arc::new(move || connector.build()) }
+    let rendering = source.rendering.clone();
+    SourceSpec { name: source.name.clone(), rendering, build: Arc::new(move || connector.build()) }
 }
 
 fn sink_spec(sink: &Sink) -> SinkSpec {

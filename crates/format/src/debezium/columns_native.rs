@@ -3,11 +3,15 @@
 //! Invariant: the words are those that the original reads out of DDL (MySQL) or the driver's metadata (PostgreSQL). Start
 //! at [`source_type`].
 
+use super::columns::is_domain;
 use super::options::Options;
 use headwater_model::{Column, Type};
 
 /// The length that text and byte types of PostgreSQL have where they have none.
 const UNLIMITED: u64 = 2_147_483_647;
+
+/// The length that a numeric without one has in the stream.
+const LENGTH_ANY: u64 = 131_089;
 
 /// The parameters that tell a column's type.
 pub(crate) fn source_type(column: &Column, options: &Options) -> Vec<(String, String)> {
@@ -24,6 +28,29 @@ pub(crate) fn source_type(column: &Column, options: &Options) -> Vec<(String, St
     }
     parameters.push(("__debezium.source.column.name".to_owned(), column.name.clone()));
     parameters
+}
+
+/// What the driver calls the type of a column in a snapshot, where that is another name than in the stream: a type of
+/// the user's own with its schema, an integer with a sequence of its own.
+pub(crate) fn in_snapshot(column: &Column, parameters: &mut Vec<(String, String)>) {
+    let is_serial = column.default.as_deref().is_some_and(|text| text.starts_with("nextval("));
+    let type_name = type_name(&column.native);
+    let name = match &column.kind {
+        Type::Int { bits: 16, .. } if is_serial => Some("SMALLSERIAL".to_owned()),
+        Type::Int { bits: 32, .. } if is_serial => Some("SERIAL".to_owned()),
+        Type::Int { bits: 64, .. } if is_serial => Some("BIGSERIAL".to_owned()),
+        _ => type_name.split_once('.').map(|(schema, name)| format!("\"{schema}\".\"{name}\"").to_uppercase()),
+    };
+    for (parameter, value) in parameters.iter_mut() {
+        match (parameter.as_str(), &name) {
+            ("__debezium.source.column.type", Some(name)) => value.clone_from(name),
+            ("__debezium.source.column.length", _) if column.kind == Type::Numeric => "0".clone_into(value),
+            _ => {}
+        }
+    }
+    if column.kind == Type::Numeric {
+        parameters.retain(|(parameter, _)| parameter != "__debezium.source.column.scale");
+    }
 }
 
 /// The name of a type without numbers in brackets.
@@ -81,9 +108,10 @@ fn postgres(column: &Column) -> (String, Option<u64>, Option<u64>) {
         Type::Bool => ("BOOL", 1, Some(0)),
         Type::Decimal { precision, scale } => {
             let scale = u64::try_from(*scale).unwrap_or(0);
-            return (format!("{prefix}NUMERIC"), Some(u64::from(*precision)), Some(scale));
+            let name = own_name(column).unwrap_or_else(|| "NUMERIC".to_owned());
+            return (format!("{prefix}{name}"), Some(u64::from(*precision)), Some(scale));
         }
-        Type::Numeric => return (format!("{prefix}NUMERIC"), Some(0), None),
+        Type::Numeric => return (format!("{prefix}NUMERIC"), Some(LENGTH_ANY), Some(0)),
         Type::Date => ("DATE", 13, Some(0)),
         Type::Time { fraction } => ("TIME", time_length(8, *fraction), Some(u64::from(*fraction))),
         Type::TimeTz { fraction } => ("TIMETZ", time_length(14, *fraction), Some(u64::from(*fraction))),
@@ -93,12 +121,21 @@ fn postgres(column: &Column) -> (String, Option<u64>, Option<u64>) {
         Type::Bit { width } => ("BIT", u64::from(*width), Some(0)),
         Type::BitString { .. } => ("VARBIT", first.unwrap_or(UNLIMITED), Some(0)),
         _ => {
-            let name = internal_name(&type_name(&column.native)).to_ascii_uppercase();
-            let name = name.strip_suffix("[]").unwrap_or(&name).to_owned();
+            let name = internal_name(&type_name(&column.native)).to_uppercase();
+            let name = name.rsplit('.').next().unwrap_or(&name);
+            let name = name.strip_suffix("[]").unwrap_or(name).to_owned();
             return (format!("{prefix}{name}"), Some(first.unwrap_or(UNLIMITED)), Some(0));
         }
     };
+    let name = own_name(column).unwrap_or_else(|| name.to_owned());
     (format!("{prefix}{name}"), Some(length), scale)
+}
+
+/// The name of a domain, without its schema.
+fn own_name(column: &Column) -> Option<String> {
+    let name = type_name(&column.native);
+    let is_own = is_domain(&column.kind, &column.native) && !matches!(column.kind, Type::Array { .. });
+    is_own.then(|| name.rsplit('.').next().unwrap_or(&name).trim_matches('"').to_uppercase())
 }
 
 /// The driver's width of a time: without a fraction, or with it and its point.

@@ -86,8 +86,8 @@ impl Rule {
         true
     }
 
-    /// What the field's schema says of it.
-    pub fn parameters(&self, column: &Column, options: &Options) -> Vec<(String, String)> {
+    /// What the field's schema says of it, in a snapshot's records or in the stream's.
+    pub fn parameters(&self, column: &Column, options: &Options, snapshot: bool) -> Vec<(String, String)> {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         match &self.action {
             ColumnAction::Truncate(length) if is_longer(column, *length) => {
@@ -96,7 +96,11 @@ impl Rule {
             ColumnAction::Truncate(_) => Vec::new(),
             ColumnAction::Mask(_) | ColumnAction::Hash { .. } => vec![pair("masked", "true")],
             ColumnAction::PropagateType | ColumnAction::PropagateTypeOfType => {
-                columns_native::source_type(column, options)
+                let mut parameters = columns_native::source_type(column, options);
+                if snapshot && options.is_postgres() && options.is_exact() {
+                    columns_native::in_snapshot(column, &mut parameters);
+                }
+                parameters
             }
         }
     }

@@ -233,6 +233,8 @@ impl Source {
                 Some(query) => json::string(out, query),
                 None => out.extend_from_slice(b"null"),
             },
+            // Rows of a snapshot have no number.
+            SourceField::Row if event.change.op == Op::Read => json::integer(out, 0),
             SourceField::Row => json::integer(out, i64::from(event.change.row)),
             _ => match &header.origin {
                 Origin::Wal { .. } | Origin::WalSnapshot { .. } => write_wal(out, field, event),

@@ -85,6 +85,11 @@ impl Table {
         let in_headers = headers::key_converter(options);
         let header_key = columns::compile(schema, key_columns.iter().copied(), options, in_headers, Extra::None);
         let row = columns::compile(schema, 0..schema.columns.len(), options, options.value, extra);
+        let in_snapshot = match extra {
+            Extra::Rules(masks) => Extra::SnapshotRules(masks),
+            other => other,
+        };
+        let read = columns::compile(schema, 0..schema.columns.len(), options, options.value, in_snapshot);
         let topic = rendering.topics.topic(&schema.database, &schema.table);
         let full_name = rendering.topics.full_name(&schema.database, &schema.table);
         let added: Vec<(String, String)> =
@@ -103,7 +108,7 @@ impl Table {
             *plan = Some(Arc::new(Plan {
                 topic: draft.topic.as_str().into(),
                 key: is_keyed.then(|| key_texts(draft, &key, options.key)),
-                value: planned_value(draft, &row, options),
+                value: planned_value(draft, if draft.kind == RecordKind::Read { &read } else { &row }, options),
                 headers: headers.plan(draft, &header_key, options),
             }));
         }

@@ -5,7 +5,7 @@
 
 use super::folder::Seen;
 use super::output::failure;
-use headwater_format::debezium::{self, Context, Options, Place, Records, Rendering, Table};
+use headwater_format::debezium::{self, Context, Options, Order, Place, Records, Rendering, Table};
 use headwater_journal::TopicId;
 use headwater_model::{Change, Schema};
 use miette::{Result, miette};
@@ -25,6 +25,9 @@ pub struct TopicRecord<'a> {
     pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
 }
 
+/// What messages are counted under in their transaction.
+const MESSAGES: &str = "message";
+
 /// Takes a record; answers whether to go on.
 pub type Visit<'v> = dyn FnMut(&TopicRecord<'_>) -> Result<bool> + 'v;
 
@@ -38,6 +41,17 @@ pub struct Rendered<'a> {
     tables: HashMap<u32, Table>,
     records: Records,
     next: Vec<Next>,
+    order: TransactionOrder,
+}
+
+/// The records of one transaction so far, over all of its parts.
+#[derive(Default)]
+struct TransactionOrder {
+    /// It has begun. Rows of a snapshot belong to no transaction.
+    is_open: bool,
+    total: u64,
+    /// By `database.table`, in the order in which the first of each came.
+    tables: Vec<(String, u64)>,
 }
 
 /// Where a topic stands within one transaction.
@@ -57,6 +71,7 @@ impl<'a> Rendered<'a> {
             tables: HashMap::new(),
             records: Records::default(),
             next: Vec::new(),
+            order: TransactionOrder::default(),
         }
     }
 
@@ -67,15 +82,24 @@ impl<'a> Rendered<'a> {
         if self.next.is_empty() {
             return Ok(true);
         }
+        if !self.edge(seen, Edge::Begin, visit)? {
+            return Ok(false);
+        }
         for change in seen.changes.clone() {
             let change = change.map_err(|error| miette!("{error}"))?;
             if change.schema == 0 {
+                if !self.message(&change, seen, visit)? {
+                    return Ok(false);
+                }
                 continue;
             }
             let schema = seen.known.schema(change.schema)?;
             if !self.change(&change, schema, seen, visit)? {
                 return Ok(false);
             }
+        }
+        if !self.edge(seen, Edge::End, visit)? {
+            return Ok(false);
         }
         match self.next.iter().find(|next| next.offset != next.end) {
             None => Ok(true),
@@ -114,6 +138,49 @@ impl<'a> Rendered<'a> {
         }
     }
 
+    /// The record of a message of the log itself.
+    fn message(&mut self, change: &Change<'_>, seen: &Seen<'_>, visit: &mut Visit<'_>) -> Result<bool> {
+        let Some(rendering) = self.rendering.as_ref().filter(|rendering| rendering.shows_messages()) else {
+            return Ok(true);
+        };
+        let order = self.order.is_open.then(|| self.order.of(MESSAGES));
+        let mut place = Place { header: &seen.header, order };
+        self.records.clear();
+        debezium::message(change, &mut place, rendering.options(), &mut self.records);
+        if let Some(order) = place.order {
+            self.order.keep(MESSAGES, order);
+        }
+        hand_out(&self.records, &rendering.message_topic(), (&mut self.next, seen), visit)
+    }
+
+    /// The record that a transaction begins or ends, where the journal counted it here.
+    fn edge(&mut self, seen: &Seen<'_>, edge: Edge, visit: &mut Visit<'_>) -> Result<bool> {
+        let shown = self.rendering.as_ref().filter(|rendering| rendering.options().transaction_metadata);
+        let Some(rendering) = shown else { return Ok(true) };
+        let is_first = matches!(seen.part, None | Some(0));
+        if edge == Edge::Begin && is_first {
+            self.order = TransactionOrder::default();
+        }
+        let topic = rendering.transaction_topic();
+        let id = seen.known.topic(&topic).map(|topic| topic.id);
+        let counted = self.next.iter().any(|next| Some(next.topic) == id && next.offset < next.end);
+        if !counted || (edge == Edge::Begin && !is_first) {
+            return Ok(true);
+        }
+        self.records.clear();
+        if edge == Edge::Begin {
+            self.order.is_open = true;
+            let first = seen.changes.clone().next().and_then(std::result::Result::ok);
+            let first = first.map_or(0, |change| change.place);
+            debezium::begin(&seen.header, first, rendering.options(), &mut self.records);
+        } else {
+            let tables: Vec<(&str, u64)> =
+                self.order.tables.iter().map(|(table, count)| (table.as_str(), *count)).collect();
+            debezium::end(&seen.header, &tables, rendering.options(), &mut self.records);
+        }
+        hand_out(&self.records, &topic, (&mut self.next, seen), visit)
+    }
+
     fn change(&mut self, change: &Change<'_>, schema: &Schema, seen: &Seen<'_>, visit: &mut Visit<'_>) -> Result<bool> {
         let Some(rendering) = &self.rendering else { return Ok(true) };
         let table = self.tables.entry(schema.id).or_insert_with(|| rendering.table(schema));
@@ -122,17 +189,55 @@ impl<'a> Rendered<'a> {
             return plain(change, context, table.topic(), (&mut self.next, seen), visit);
         }
         self.records.clear();
-        table.records(change, &mut Place { header: &seen.header, order: None }, &mut self.records);
-        for record in self.records.iter() {
-            let topic = record.topic().unwrap_or(table.topic());
-            let offset = take(&mut self.next, seen, topic)?;
-            let headers = record.headers().collect();
-            let record = TopicRecord { topic, offset, key: record.key(), value: record.value(), headers };
-            if !visit(&record)? {
-                return Ok(false);
-            }
+        let order = rendering.options().transaction_metadata && self.order.is_open;
+        let mut place = Place { header: &seen.header, order: order.then(|| self.order.of(&schema.full_name())) };
+        table.records(change, &mut place, &mut self.records);
+        if let Some(order) = place.order {
+            self.order.keep(&schema.full_name(), order);
         }
-        Ok(true)
+        hand_out(&self.records, table.topic(), (&mut self.next, seen), visit)
+    }
+}
+
+/// Hands out records of `topic`, where they name no other.
+fn hand_out(
+    records: &Records,
+    topic: &str,
+    (next, seen): (&mut [Next], &Seen<'_>),
+    visit: &mut Visit<'_>,
+) -> Result<bool> {
+    for record in records.iter() {
+        let topic = record.topic().unwrap_or(topic);
+        let offset = take(next, seen, topic)?;
+        let headers = record.headers().collect();
+        let record = TopicRecord { topic, offset, key: record.key(), value: record.value(), headers };
+        if !visit(&record)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// An edge of a transaction.
+#[derive(Clone, Copy, PartialEq)]
+enum Edge {
+    Begin,
+    End,
+}
+
+impl TransactionOrder {
+    fn of(&self, name: &str) -> Order {
+        let of_table = self.tables.iter().find(|(table, _)| table == name).map_or(0, |(_, count)| *count);
+        Order { total: self.total, of_table }
+    }
+
+    fn keep(&mut self, name: &str, order: Order) {
+        self.total = order.total;
+        match self.tables.iter_mut().find(|(table, _)| table == name) {
+            Some((_, count)) => *count = order.of_table,
+            None if order.of_table > 0 => self.tables.push((name.to_owned(), order.of_table)),
+            None => {}
+        }
     }
 }
 

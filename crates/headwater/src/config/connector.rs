@@ -6,7 +6,6 @@
 use super::Source;
 use super::debezium::{Fault, Further, SnapshotOrder, Translated};
 use crate::registry::{ConfiguredSource, Registry};
-use headwater_format::debezium::Options;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +17,7 @@ pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -
     let Some(kind) = registry.sources.iter().find(|known| known.name() == kind) else {
         return Err(fault("connector.class", format!("this binary was built without `{kind}`")));
     };
-    if let Some((property, message)) = not_yet(&further, &format) {
+    if let Some((property, message)) = not_yet(&further) {
         return Err(fault(property, format!("not yet: {message}")));
     }
     if further.snapshot_only {
@@ -36,7 +35,7 @@ pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -
 }
 
 /// What is asked for and not there: the property, and what this version lacks.
-fn not_yet(further: &Further, format: &Options) -> Option<(&'static str, &'static str)> {
+fn not_yet(further: &Further) -> Option<(&'static str, &'static str)> {
     let asked = [
         (further.heartbeat_interval_ms > 0, "heartbeat.interval.ms", "there are no heartbeats in topics"),
         (further.heartbeat_query.is_some(), "heartbeat.action.query", "there are no heartbeats in topics"),
@@ -55,7 +54,6 @@ fn not_yet(further: &Further, format: &Options) -> Option<(&'static str, &'stati
             "replica.identity.autoset.values",
             "replica identities are not changed; use ALTER TABLE … REPLICA IDENTITY",
         ),
-        (format.transaction_metadata, "provide.transaction.metadata", "there are no records of transactions in topics"),
     ];
     asked.into_iter().find(|(is_asked, ..)| *is_asked).map(|(_, property, message)| (property, message))
 }

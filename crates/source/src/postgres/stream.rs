@@ -423,7 +423,10 @@ impl<'o> Stream<'o> {
             self.saved_at = now;
             self.transactions.save_position(intake)?;
         }
-        intake.flush()?;
+        // A transaction arrives in many pieces, and only its end appends anything.
+        if self.transactions.take_appended() {
+            intake.flush()?;
+        }
         self.confirm(intake)?;
         if self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT) {
             self.reported_at = Some(now);

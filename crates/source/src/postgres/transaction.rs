@@ -39,6 +39,8 @@ pub struct Transactions {
     is_spilled: bool,
     /// The position has moved since anything was appended.
     moved: bool,
+    /// Something was appended that is not flushed yet.
+    appended: bool,
     header: Vec<u8>,
     encoded: Vec<u8>,
     keys: [Vec<u8>; 2],
@@ -56,6 +58,7 @@ impl Transactions {
             changes: TransactionBuilder::default(),
             is_spilled: false,
             moved: false,
+            appended: false,
             header: Vec::new(),
             encoded: Vec::new(),
             keys: [Vec::new(), Vec::new()],
@@ -139,7 +142,7 @@ impl Transactions {
         let start = out.len();
         captured.plan.old_row(old, out).map_err(unreadable)?;
         let middle = out.len();
-        captured.plan.row(new.cells(), out).map_err(unreadable)?;
+        captured.plan.new_row(old, &new, out).map_err(unreadable)?;
         // Without an old row the identity has not changed.
         let key_changed = old.is_some() && {
             let [before, after] = &mut self.keys;
@@ -250,6 +253,11 @@ impl Transactions {
         }
     }
 
+    /// Whether anything was appended since this was asked last.
+    pub fn take_appended(&mut self) -> bool {
+        std::mem::take(&mut self.appended)
+    }
+
     /// Has the position appended even where it has not moved: it is a new one.
     pub fn keep_position(&mut self) {
         self.moved = true;
@@ -324,7 +332,7 @@ impl Transactions {
         self.changes.clear();
         self.is_spilled = false;
         self.tables.saved();
-        self.moved = false;
+        (self.moved, self.appended) = (false, true);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::kept::Kept;
 use expect_test::{Expect, expect};
 use headwater_model::{Kind, Result};
 use headwater_source::SOURCES;
-use headwater_testkit::{Postgres, PostgresRelease, wait_until};
+use headwater_testkit::{Postgres, PostgresRelease, postgres_releases, wait_until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -23,7 +23,11 @@ struct World {
 impl World {
     /// A server on which `sql` was run, and a source with these settings beside its URL.
     fn new(settings: Value, sql: &str) -> World {
-        let server = Postgres::start(PostgresRelease::V15, &[]).expect("a server");
+        World::on(PostgresRelease::V15, settings, sql)
+    }
+
+    fn on(release: PostgresRelease, settings: Value, sql: &str) -> World {
+        let server = Postgres::start(release, &[]).expect("a server");
         server.exec(DATABASE, "CREATE TABLE marker (id serial PRIMARY KEY)");
         server.exec(DATABASE, sql);
         let mut world = World { server, kept: Kept::default(), settings };
@@ -82,7 +86,12 @@ fn check(lines: &[String], expected: &Expect) {
 
 #[test]
 fn rows_that_are_there_are_read_and_changes_follow() {
-    let mut world = World::new(
+    postgres_releases().into_iter().for_each(follows_on);
+}
+
+fn follows_on(release: PostgresRelease) {
+    let mut world = World::on(
+        release,
         json!({}),
         "CREATE TABLE acc (id int PRIMARY KEY, owner text, bal numeric(10,2));
          CREATE TABLE bag (a int, b text); CREATE TABLE empty (id int PRIMARY KEY);

@@ -3,7 +3,8 @@
 //! Invariant under test: what is asked for is what is done, or the refusal says what to do.
 
 use headwater_source::postgres::wire::{Connection, Options, Role};
-use headwater_testkit::{Postgres, PostgresRelease};
+use headwater_testkit::{Certificates, Postgres, PostgresRelease};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 #[test]
 fn each_method_logs_in_or_says_why_not() {
@@ -19,28 +20,64 @@ fn each_method_logs_in_or_says_why_not() {
     let (port, sockets) = (server.port(), server.socket_dir().display().to_string());
     let host = format!("127.0.0.1:{port}/postgres");
     let socket = format!("/postgres?host={sockets}&port={port}");
-    for (url, expected) in [
-        (format!("postgres://m5:pw@{host}"), Ok(())),
+    check(&[
+        (format!("postgres://m5:pw@{host}"), Ok(false)),
         (format!("postgres://m5:bad@{host}"), Err("28P01")),
-        (format!("postgres://sc:pw@{host}"), Ok(())),
+        (format!("postgres://sc:pw@{host}"), Ok(false)),
         (format!("postgres://sc:bad@{host}"), Err("28P01")),
         (format!("postgres://sc@{host}"), Err("none is configured")),
         (format!("postgres://sc:pw@{host}?channel_binding=require"), Err("channel_binding=require")),
         (format!("postgres://sc:pw@{host}?sslmode=require"), Err("offers no TLS")),
         (format!("postgres://plain:pw@{host}"), Err("in the clear")),
-        (format!("postgres://plain:pw@{socket}"), Ok(())),
+        (format!("postgres://plain:pw@{socket}"), Ok(false)),
         (format!("postgres://nobody:pw@{host}"), Err("28000")),
-    ] {
-        let mut options = Options::from_url(&url).expect("a URL");
+    ]);
+}
+
+#[test]
+fn tls_is_as_strict_as_the_mode_and_binds_the_login() {
+    let certificates = Certificates::create().expect("certificates");
+    let mut server = Postgres::start(PostgresRelease::V15, &[]).expect("a server");
+    // The server takes a key only of its own, which nobody else may read.
+    let owner = std::fs::metadata(server.data_dir()).expect("a folder");
+    for (from, name) in [(certificates.certificate(), "server.crt"), (certificates.key(), "server.key")] {
+        let to = server.data_dir().join(name);
+        std::fs::copy(from, &to).expect("a copy");
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+        chown(&to, Some(owner.uid()), Some(owner.gid())).expect("an owner");
+    }
+    server.restart_with(&["ssl=on"]).expect("a restart");
+    server
+        .exec("postgres", "SET password_encryption = 'scram-sha-256'; CREATE ROLE sc LOGIN REPLICATION PASSWORD 'pw'");
+    server.access("hostssl all sc all scram-sha-256\nhostnossl all sc all reject\n").expect("rules");
+    let (port, ca) = (server.port(), certificates.authority().display().to_string());
+    let url = |parameters: &str| format!("postgres://sc:pw@localhost:{port}/postgres?{parameters}");
+    check(&[
+        (url(""), Ok(true)),
+        (url("sslmode=disable"), Err("28000")),
+        (url("sslmode=require"), Ok(true)),
+        (url("sslmode=require&channel_binding=require"), Ok(true)),
+        (url("sslmode=require&channel_binding=disable"), Ok(true)),
+        (url(&format!("sslmode=verify-ca&sslrootcert={ca}")), Ok(true)),
+        (url(&format!("sslmode=verify-full&sslrootcert={ca}")), Ok(true)),
+        (url("sslmode=verify-full"), Err("authority")),
+    ]);
+}
+
+/// Logs in by each URL: it is encrypted or not, or refused with this text.
+fn check(cases: &[(String, Result<bool, &str>)]) {
+    for (url, expected) in cases {
+        let mut options = Options::from_url(url).expect("a URL");
         options.role = Role::Replication;
         let seen = Connection::connect(&options, 0).and_then(|mut connection| {
             let result = connection.query("SELECT 1")?;
             assert_eq!(result.first_text(), Some("1"));
+            let is_encrypted = connection.is_encrypted();
             connection.close();
-            Ok(())
+            Ok(is_encrypted)
         });
         match (seen, expected) {
-            (Ok(()), Ok(())) => {}
+            (Ok(seen), Ok(expected)) => assert_eq!(seen, *expected, "{url}"),
             (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{url}: {error}"),
             (seen, expected) => panic!("{url}: {seen:?} where {expected:?} was due"),
         }

@@ -58,6 +58,8 @@ pub(crate) enum Extra<'a> {
     None,
     /// What the rules of the configuration say, which change values as well.
     Rules(&'a Masks),
+    /// The same for the records of a snapshot.
+    SnapshotRules(&'a Masks),
     /// What a record that was read said, whose values are changed already: for each column of the table.
     Read(&'a [Vec<(String, String)>]),
 }
@@ -118,9 +120,10 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
     let mut rewrite = None;
     match extra {
         Extra::None => {}
-        Extra::Rules(masks) => {
+        Extra::Rules(masks) | Extra::SnapshotRules(masks) => {
             if let Some(rule) = masks.rule(schema, column) {
-                shape.schema.parameters.extend(rule.parameters(column, options));
+                let snapshot = matches!(extra, Extra::SnapshotRules(_));
+                shape.schema.parameters.extend(rule.parameters(column, options, snapshot));
                 rewrite = rule.rewrite(column);
             }
         }

@@ -6,7 +6,7 @@
 use super::bytes::{Bad, Read};
 use super::cell::{Becomes, binary, text};
 use super::message::{Old, Relation};
-use super::tuple::Cell;
+use super::tuple::{Cell, Tuple};
 use super::types::Types;
 use headwater_model::Value;
 use headwater_model::varint::put_u64;
@@ -116,6 +116,27 @@ impl RowPlan {
     #[inline]
     pub fn row<'t>(&mut self, cells: impl Iterator<Item = Cell<'t>>, out: &mut Vec<u8>) -> Result<(), RowError> {
         self.write(cells, |_| true, out)
+    }
+
+    /// Appends the row as it is after an update. What was stored out of line and not changed is not sent again, but where
+    /// the old row, or the old key, carries it, it is known.
+    ///
+    /// # Errors
+    /// Then nothing is appended.
+    #[inline]
+    pub fn new_row<'t>(&mut self, old: Option<Old<'t>>, new: &Tuple<'t>, out: &mut Vec<u8>) -> Result<(), RowError> {
+        let (old, is_key) = match old {
+            None => return self.row(new.cells(), out),
+            Some(Old::Row(tuple)) => (tuple, false),
+            Some(Old::Key(tuple)) => (tuple, true),
+        };
+        let mut old = old.cells();
+        // A NULL in an old key says only that the column is not part of it.
+        let cells = new.cells().map(|cell| match (cell, old.next()) {
+            (Cell::Unchanged, Some(old)) if !(is_key && old == Cell::Null) => old,
+            (cell, _) => cell,
+        });
+        self.row(cells, out)
     }
 
     /// Appends what the log carries of the row as it was: of an old key, the columns of the replica identity; of nothing

@@ -71,7 +71,9 @@ fn walk(messages: &[Vec<u8>]) -> u32 {
                 Ok(())
             }
             Message::Insert { new, .. } => plan.row(new.cells(), &mut out),
-            Message::Update { old, new, .. } => plan.old_row(old, &mut out),
+            Message::Update { old, new, .. } => {
+                plan.old_row(old, &mut out).and_then(|()| plan.new_row(old, &new, &mut out))
+            }
             Message::Delete { old, .. } => plan.old_row(Some(old), &mut out),
             _ => Ok(()),
         };

@@ -182,6 +182,33 @@ fn what_the_log_does_not_carry_is_absent_and_what_a_filter_leaves_out_is_not_the
 }
 
 #[test]
+fn what_was_not_sent_again_is_known_where_the_old_row_carries_it() {
+    let columns = [planned("id", 25, true), planned("secret", 25, false), planned("big", 25, false)];
+    let cases: &[(&str, &[u8], [&str; 2])] = &[
+        ("from an old row", b"Ot\0\0\0\x01ant\0\0\0\x01z", ["Text(\"b\")", "Text(\"z\")"]),
+        ("a NULL of an old row, which is one", b"Ot\0\0\0\x01ann", ["Text(\"b\")", "Null"]),
+        ("from an old key, which has no other columns", b"Kt\0\0\0\x01ann", ["Text(\"b\")", "Absent"]),
+        ("of nothing", b"", ["Text(\"b\")", "Absent"]),
+    ];
+    for (name, old, expected) in cases {
+        // The number of columns stands behind the kind of a row.
+        let old = old.split_first().map(|(kind, cells)| [&[*kind, 0, 3], cells].concat()).unwrap_or_default();
+        let message = [b"U\0\0\0\x01", old.as_slice(), b"N\0\x03t\0\0\0\x01bnu"].concat();
+        let Ok(Message::Update { old, new, .. }) = Reader::default().read(&message) else { panic!("{name}") };
+        let mut plan = RowPlan::new("public.t", columns, &types());
+        let mut out = Vec::new();
+        plan.new_row(old, &new, &mut out).unwrap();
+        assert_eq!(decoded(&out), *expected, "{name}");
+    }
+    // A key that is stored out of line is in the old key although it did not change.
+    let message = b"U\0\0\0\x01K\0\x03t\0\0\0\x01knnN\0\x03unn";
+    let Ok(Message::Update { old, new, .. }) = Reader::default().read(message) else { panic!("an update") };
+    let mut out = Vec::new();
+    RowPlan::new("public.t", columns, &types()).new_row(old, &new, &mut out).unwrap();
+    assert_eq!(decoded(&out), ["Text(\"k\")", "Null"]);
+}
+
+#[test]
 fn a_row_that_cannot_be_read_leaves_nothing_behind_and_is_named_without_its_value() {
     let mut plan = RowPlan::new("public.t", [planned("id", 23, true), planned("day", 1082, false)], &types());
     let cases: &[(&[Cell<'_>], &str)] = &[
