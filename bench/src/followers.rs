@@ -7,7 +7,7 @@
 
 use crate::Bench;
 use crate::report::{Figure, Wanted};
-use headwater_engine::{Engine, EngineOptions, FromWhere, Laggard, SinkSpec, SourceSpec};
+use headwater_engine::{Engine, EngineOptions, FromWhere, Laggard, SinkSpec, SourceSpec, TopicsSpec};
 use headwater_model::sink::{Batch, Connected, Event, Sink, Written};
 use headwater_model::source::{Committed, Intake, Probe, Source, SourceReport};
 use headwater_model::transaction::put_header;
@@ -93,7 +93,7 @@ pub fn main(arguments: &[&str]) -> Result {
     let stage = Arc::new(AtomicU8::new(WAITING));
     let shared = stage.clone();
     let source = SourceSpec {
-        rendering: None,
+        topics: TopicsSpec::default(),
         name: "feed".to_owned(),
         build: Arc::new(move || Ok(Box::new(Feed { transactions, stage: shared.clone() }) as Box<dyn Source>)),
     };

@@ -4,18 +4,21 @@
 //! that a restart finds all of them or none.
 
 use crate::held::Held;
+use crate::options::TopicsSpec;
 use crate::projection::{Edges, Projection, RENDERING_HEAD};
 use crate::rows::Rows;
 use crate::schemas;
 use crate::source::Shared;
 use headwater_format::debezium::Options;
 use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
+use headwater_model::calendar::now_us;
 use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
-use headwater_model::{Error, Result, Schema, TransactionBuilder, TransactionView};
+use headwater_model::transaction::put_header;
+use headwater_model::{Error, Origin, Result, Schema, TransactionBuilder, TransactionHeader, TransactionView};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a held source looks whether it may go on.
 const HELD_RETRY: Duration = Duration::from_millis(200);
@@ -37,26 +40,35 @@ pub struct JournalIntake {
     /// After the last appended transaction, durable or not.
     position: Option<Vec<u8>>,
     next_schema: u32,
+    heartbeat: Option<Heartbeat>,
+}
+
+/// When the next record says that the source is alive.
+struct Heartbeat {
+    interval: Duration,
+    next: Instant,
 }
 
 impl JournalIntake {
-    /// Over an opened journal, whose last position was `position`. What is appended from now on is rendered by
-    /// `rendering`.
+    /// Over an opened journal, whose last position was `position`. What is appended from now on stands in topics as `topics` says.
     pub fn new(
         mut writer: Writer,
         position: Option<Vec<u8>>,
-        rendering: Option<Options>,
+        topics: &TopicsSpec,
         shared: Arc<Shared>,
         rows: Arc<Rows>,
     ) -> Result<Self> {
         let journal = writer.journal();
-        let described = rendering.as_ref().map(serde_json::to_vec).transpose();
+        let described = topics.rendering.as_ref().map(serde_json::to_vec).transpose();
         let described =
             described.map_err(|error| Error::stop("the rendering of the source cannot be kept").source(error))?;
         // The plain form makes as many records, in topics of the same names.
         let plain = || Options { prefix: shared.name.clone(), ..Options::default() };
-        let projection = Projection::new(rendering.unwrap_or_else(plain), &mut writer)?;
-        let mut intake = JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1 };
+        let rendering = topics.rendering.clone().unwrap_or_else(plain);
+        let projection = Projection::new(rendering, topics.partitions, &mut writer)?;
+        let heartbeat = topics.heartbeat_interval.map(|interval| Heartbeat { interval, next: Instant::now() });
+        let mut intake =
+            JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1, heartbeat };
         for schema in intake.read_schemas()? {
             intake.next_schema = intake.next_schema.max(schema.id + 1);
             intake.projection.add(&schema, &mut intake.writer).map_err(journal_error)?;
@@ -91,6 +103,29 @@ impl JournalIntake {
         let part_of = Part { changes: changes.changes(), body, offsets, heads: &[] };
         let result = self.writer.side_append(id, &part_of);
         self.with_room(result)?;
+        Ok(())
+    }
+
+    /// Appends a heartbeat when it is time for one. It is no part of the log, so it waits while the log is read again.
+    fn beat(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let is_due = self.heartbeat.as_ref().is_some_and(|heartbeat| now >= heartbeat.next);
+        if !is_due || !self.shared.accepts_derived() {
+            return Ok(());
+        }
+        let now_us = now_us();
+        let mut header = Vec::new();
+        put_header(
+            &mut header,
+            &TransactionHeader { commit_us: now_us, receive_us: now_us, origin: Origin::Headwater },
+        );
+        let offsets = self.projection.heartbeat(&mut self.writer)?;
+        let body: &[&[u8]] = &[&header];
+        let result = self.writer.append(&Entry { changes: 0, position: &[], body, offsets, heads: &[], derived: true });
+        self.with_room(result)?;
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.next = now + heartbeat.interval;
+        }
         Ok(())
     }
 
@@ -221,6 +256,7 @@ impl Intake for JournalIntake {
     }
 
     fn flush(&mut self) -> Result<()> {
+        self.beat()?;
         let result = self.writer.flush();
         self.with_room(result)?;
         Ok(())

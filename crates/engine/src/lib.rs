@@ -12,6 +12,7 @@ mod follower;
 mod held;
 mod intake;
 mod options;
+mod partition;
 mod projection;
 mod replay;
 mod retention;
@@ -25,7 +26,8 @@ mod stop;
 
 pub use dead_letters::Letter;
 pub use engine::Engine;
-pub use options::{EngineOptions, FromWhere, Laggard, SinkSpec, SourceSpec, TableFilter};
+pub use options::{EngineOptions, FromWhere, Laggard, SinkSpec, SourceSpec, TableFilter, TopicsSpec};
+pub use partition::partition_of;
 pub use projection::RENDERING_HEAD;
 pub use schemas::SCHEMA_PREFIX;
 pub use status::{SinkStatus, SourceStatus, Stages, Status};

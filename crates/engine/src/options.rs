@@ -5,6 +5,7 @@ use headwater_model::source::Source;
 use headwater_model::{Result, Schema};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Makes a source; called once for each start of it.
 pub type BuildSource = Arc<dyn Fn() -> Result<Box<dyn Source>> + Send + Sync>;
@@ -37,10 +38,27 @@ pub enum Laggard {
 pub struct SourceSpec {
     /// Its name: the prefix of its topics, and the name of its journal's folder.
     pub name: String,
-    /// How its changes look as the records of topics; `None` for the plain form.
-    pub rendering: Option<headwater_format::debezium::Options>,
+    /// What its changes become in topics.
+    pub topics: TopicsSpec,
     /// Makes it.
     pub build: BuildSource,
+}
+
+/// How a source's changes stand in topics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicsSpec {
+    /// How changes look as records; `None` for the plain form.
+    pub rendering: Option<headwater_format::debezium::Options>,
+    /// Partitions of the topics of tables and messages; a topic that is there already keeps what it has beyond that.
+    pub partitions: u32,
+    /// How often a record in the topic of heartbeats says that the source is alive; `None` for none.
+    pub heartbeat_interval: Option<Duration>,
+}
+
+impl Default for TopicsSpec {
+    fn default() -> Self {
+        TopicsSpec { rendering: None, partitions: 1, heartbeat_interval: None }
+    }
 }
 
 /// A follower to run.

@@ -4,7 +4,8 @@
 //! afterwards. Start at [`Projection::offsets`].
 
 use crate::intake::{journal_error, unknown_schema};
-use headwater_format::debezium::{Counts, Options, Place, Records, Rendering, Table};
+use crate::partition::partition_of;
+use headwater_format::debezium::{Counts, Options, Place, Records, Rendering, Table, message};
 use headwater_journal::{Offsets, TopicId, Writer};
 use headwater_model::change::Changes;
 use headwater_model::{Error, Origin, Result, Schema, Tally, TransactionBuilder, TransactionHeader};
@@ -13,19 +14,28 @@ use std::collections::HashMap;
 /// The key of the journal's record of how changes are rendered, from the frame on in which it stands.
 pub const RENDERING_HEAD: &str = "rendering";
 
-/// Partitions of a topic until a configuration says otherwise.
-const PARTITIONS: u32 = 1;
+/// Partitions of the topics of transactions and heartbeats, whose order is all they are for.
+const ORDERED: u32 = 1;
 
 /// The topics of one source's schemas.
 pub struct Projection {
     rendering: Rendering,
+    /// Partitions of the other topics.
+    partitions: u32,
     tables: HashMap<u32, Projected>,
     /// Topics that records were routed to by what they hold.
-    routed: HashMap<String, TopicId>,
+    routed: HashMap<String, Topic>,
     records: Records,
     offsets: Vec<Offsets>,
     /// Where BEGIN and END of each transaction stand, if they are asked for.
     of_transactions: Option<TopicId>,
+}
+
+/// A topic of the journal, with as many partitions as it has there.
+#[derive(Clone, Copy)]
+struct Topic {
+    id: TopicId,
+    partitions: u32,
 }
 
 /// Which edges of its transaction a batch of changes holds.
@@ -40,7 +50,7 @@ pub struct Edges {
 /// One version of one table.
 struct Projected {
     table: Table,
-    topic: TopicId,
+    topic: Topic,
     /// What each change makes, where neither that nor the topic depends on the row.
     counts: Option<Counts>,
     /// Whether its records have another key than its rows.
@@ -48,25 +58,26 @@ struct Projected {
 }
 
 impl Projection {
-    /// For a source whose changes are rendered by `options`.
-    pub fn new(options: Options, writer: &mut Writer) -> Result<Self> {
+    /// For a source whose changes are rendered by `options`, into topics of so many partitions.
+    pub fn new(options: Options, partitions: u32, writer: &mut Writer) -> Result<Self> {
         let rendering = Rendering::new(options).map_err(|error| {
             Error::stop(format!("its changes cannot be rendered: {error}")).hint("Mend the source's configuration.")
         })?;
         let of_transactions = match rendering.options().transaction_metadata {
-            true => Some(writer.topic(&rendering.transaction_topic(), PARTITIONS).map_err(journal_error)?),
+            true => Some(topic(&rendering.transaction_topic(), ORDERED, writer).map_err(journal_error)?.id),
             false => None,
         };
         let (tables, routed) = (HashMap::new(), HashMap::new());
         let (records, offsets) = (Records::default(), Vec::new());
-        Ok(Projection { rendering, tables, routed, records, offsets, of_transactions })
+        Ok(Projection { rendering, partitions, tables, routed, records, offsets, of_transactions })
     }
 
     /// Binds a schema to its table's topic.
     pub fn add(&mut self, schema: &Schema, writer: &mut Writer) -> Result<(), headwater_journal::Error> {
         let table = self.rendering.table(schema);
-        let topic = writer.topic(table.topic(), PARTITIONS)?;
-        let counts = table.counts();
+        let topic = topic(table.topic(), self.partitions, writer)?;
+        // Where there are several partitions, each record's key decides.
+        let counts = table.counts().filter(|_| topic.partitions == 1);
         let has_other_key = !table.key_columns().iter().copied().eq(schema.key.iter().map(|key| usize::from(*key)));
         self.tables.insert(schema.id, Projected { table, topic, counts, has_other_key });
         Ok(())
@@ -81,8 +92,16 @@ impl Projection {
     pub fn offsets(&mut self, changes: &TransactionBuilder, edges: Edges, writer: &mut Writer) -> Result<&[Offsets]> {
         self.offsets_of_changes(changes, writer)?;
         if let Some(topic) = self.of_transactions {
-            add(&mut self.offsets, topic, u32::from(edges.begin) + u32::from(edges.end));
+            add(&mut self.offsets, topic, 0, u32::from(edges.begin) + u32::from(edges.end));
         }
+        Ok(&self.offsets)
+    }
+
+    /// The offset that a heartbeat takes.
+    pub fn heartbeat(&mut self, writer: &mut Writer) -> Result<&[Offsets]> {
+        let topic = topic(&self.rendering.heartbeat_topic(), ORDERED, writer).map_err(journal_error)?;
+        self.offsets.clear();
+        add(&mut self.offsets, topic.id, 0, 1);
         Ok(&self.offsets)
     }
 
@@ -90,14 +109,16 @@ impl Projection {
         self.offsets.clear();
         for tally in changes.tallies() {
             if tally.schema == 0 {
-                if let Some(topic) = self.message_topic(writer)? {
-                    add(&mut self.offsets, topic, tally.messages);
+                match self.message_topic(writer)? {
+                    Some(topic) if topic.partitions > 1 => return self.offsets_of_each(changes, writer),
+                    Some(topic) => add(&mut self.offsets, topic.id, 0, tally.messages),
+                    None => {}
                 }
                 continue;
             }
             let projected = self.tables.get(&tally.schema).ok_or_else(|| unknown_schema(tally.schema))?;
             match projected.counted(tally) {
-                Some(count) => add(&mut self.offsets, projected.topic, count),
+                Some(count) => add(&mut self.offsets, projected.topic.id, 0, count),
                 None => return self.offsets_of_each(changes, writer),
             }
         }
@@ -105,35 +126,37 @@ impl Projection {
     }
 
     /// Where messages of the log itself stand; `None` where they make no records.
-    fn message_topic(&mut self, writer: &mut Writer) -> Result<Option<TopicId>> {
+    fn message_topic(&mut self, writer: &mut Writer) -> Result<Option<Topic>> {
         if !self.rendering.shows_messages() {
             return Ok(None);
         }
-        routed(&mut self.routed, &self.rendering.message_topic(), writer).map(Some)
+        routed(&mut self.routed, &self.rendering.message_topic(), self.partitions, writer).map(Some)
     }
 
     /// The same, by making every record: for tables whose rows decide.
     fn offsets_of_each(&mut self, changes: &TransactionBuilder, writer: &mut Writer) -> Result<()> {
-        // How many records there are, and where, does not depend on the header.
+        // How many records there are, where, and under which key, does not depend on the header.
         let header = TransactionHeader { commit_us: 0, receive_us: 0, origin: Origin::Headwater };
+        let mut place = Place { header: &header, order: None };
         self.offsets.clear();
         for change in Changes::new(changes.items()) {
             let change = change.map_err(|error| Error::stop(error.to_string()))?;
-            if change.schema == 0 {
-                if let Some(topic) = self.message_topic(writer)? {
-                    add(&mut self.offsets, topic, 1);
-                }
-                continue;
-            }
-            let projected = self.tables.get(&change.schema).ok_or_else(|| unknown_schema(change.schema))?;
             self.records.clear();
-            projected.table.records(&change, &mut Place { header: &header, order: None }, &mut self.records);
+            let topic = if change.schema == 0 {
+                let Some(topic) = self.message_topic(writer)? else { continue };
+                message(&change, &mut place, self.rendering.options(), &mut self.records);
+                topic
+            } else {
+                let projected = self.tables.get(&change.schema).ok_or_else(|| unknown_schema(change.schema))?;
+                projected.table.records(&change, &mut place, &mut self.records);
+                projected.topic
+            };
             for record in self.records.iter() {
                 let topic = match record.topic() {
-                    None => projected.topic,
-                    Some(name) => routed(&mut self.routed, name, writer)?,
+                    None => topic,
+                    Some(name) => routed(&mut self.routed, name, self.partitions, writer)?,
                 };
-                add(&mut self.offsets, topic, 1);
+                add(&mut self.offsets, topic.id, partition_of(record.key(), topic.partitions), 1);
             }
         }
         Ok(())
@@ -158,21 +181,28 @@ impl Projected {
     }
 }
 
-fn routed(known: &mut HashMap<String, TopicId>, name: &str, writer: &mut Writer) -> Result<TopicId> {
+/// The journal's topic of this name: with so many partitions, or with more where it has them.
+fn topic(name: &str, partitions: u32, writer: &mut Writer) -> Result<Topic, headwater_journal::Error> {
+    let known = writer.heads().topics().iter().find(|topic| topic.name == name);
+    let partitions = known.map_or(partitions, |known| known.partitions.max(partitions));
+    Ok(Topic { id: writer.topic(name, partitions)?, partitions })
+}
+
+fn routed(known: &mut HashMap<String, Topic>, name: &str, partitions: u32, writer: &mut Writer) -> Result<Topic> {
     if let Some(topic) = known.get(name) {
         return Ok(*topic);
     }
-    let topic = writer.topic(name, PARTITIONS).map_err(journal_error)?;
+    let topic = topic(name, partitions, writer).map_err(journal_error)?;
     known.insert(name.to_owned(), topic);
     Ok(topic)
 }
 
-fn add(offsets: &mut Vec<Offsets>, topic: TopicId, count: u32) {
+fn add(offsets: &mut Vec<Offsets>, topic: TopicId, partition: u32, count: u32) {
     if count == 0 {
         return;
     }
-    match offsets.iter_mut().find(|offsets| offsets.topic == topic) {
+    match offsets.iter_mut().find(|offsets| offsets.topic == topic && offsets.partition == partition) {
         Some(offsets) => offsets.count += count,
-        None => offsets.push(Offsets { topic, partition: 0, count }),
+        None => offsets.push(Offsets { topic, partition, count }),
     }
 }

@@ -166,13 +166,8 @@ impl SourceThread {
         let rows = Arc::new(Rows::new(&spec.name, options.data_dir.join("store").join(&spec.name), journal.clone()));
         let mut source = (spec.build)()?;
         let (probe, stopper) = (source.probe(), source.stopper());
-        let mut intake = JournalIntake::new(
-            opened.writer,
-            opened.recovered.position,
-            spec.rendering.clone(),
-            shared.clone(),
-            rows.clone(),
-        )?;
+        let mut intake =
+            JournalIntake::new(opened.writer, opened.recovered.position, &spec.topics, shared.clone(), rows.clone())?;
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name(format!("source-{}", spec.name))

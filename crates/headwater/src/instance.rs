@@ -143,8 +143,8 @@ fn options(settings: &Settings) -> EngineOptions {
 
 fn source_spec(source: &Source) -> SourceSpec {
     let connector = source.connector.clone();
-    let rendering = source.rendering.clone();
-    SourceSpec { name: source.name.clone(), rendering, build: Arc::new(move || connector.build()) }
+    let topics = source.topics.clone();
+    SourceSpec { name: source.name.clone(), topics, build: Arc::new(move || connector.build()) }
 }
 
 fn sink_spec(sink: &Sink) -> SinkSpec {

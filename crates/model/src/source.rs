@@ -108,8 +108,9 @@ pub trait Intake {
     /// Appends a whole transaction. Blocks while too much is written and not yet durable.
     fn append(&mut self, transaction: &Committed<'_>) -> Result<()>;
 
-    /// Makes all that was appended visible, and begins to make it durable. Call when the log has nothing more to read
-    /// at once; it is called by itself when a frame is full.
+    /// Makes all that was appended visible, and begins to make it durable; heartbeats are appended first, when it is time.
+    /// Call when the log has nothing more to read at once, also when nothing was appended; it is called by itself when a
+    /// frame is full.
     fn flush(&mut self) -> Result<()>;
 
     /// Moves the changes collected so far into the side segment `part.id`, opening it when it is new.

@@ -4,6 +4,7 @@
 //! nothing outside a source's own folder knows which kinds there are, except [`SOURCES`]. Start there.
 
 pub mod filter;
+mod heartbeat;
 pub mod mysql;
 mod net;
 pub mod postgres;

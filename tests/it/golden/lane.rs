@@ -70,7 +70,7 @@ impl Lane {
                 server.try_exec("postgres", create)?;
             }
         }
-        self.left = [&[scenario.database.clone()], scenario.other_databases.as_slice()].concat();
+        self.left = [std::slice::from_ref(&scenario.database), scenario.other_databases.as_slice()].concat();
         self.spoilt = changes_the_server(scenario)?;
         self.running = Some(running);
         Ok(())

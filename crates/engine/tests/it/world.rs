@@ -2,7 +2,9 @@
 //!
 //! Invariant: a target applies a batch and its progress at once, as a transactional target does.
 
-use headwater_engine::{Engine, EngineOptions, FromWhere, Laggard, SinkSpec, SinkStatus, SourceSpec, SourceStatus};
+use headwater_engine::{
+    Engine, EngineOptions, FromWhere, Laggard, SinkSpec, SinkStatus, SourceSpec, SourceStatus, TopicsSpec,
+};
 use headwater_journal::{Options, Retention};
 use headwater_model::sink::{Batch, Connected, Event, Rejected, Sink, Written};
 use headwater_model::source::{Committed, Intake, Probe, SidePart, Source, SourceReport};
@@ -504,8 +506,11 @@ impl World {
 
     pub fn start(&self) -> Running<'_> {
         let database = self.database.clone();
-        let source =
-            SourceSpec { name: "db".into(), rendering: None, build: Arc::new(move || Ok(Box::new(LogReader(database.clone())))) };
+        let source = SourceSpec {
+            name: "db".into(),
+            topics: TopicsSpec::default(),
+            build: Arc::new(move || Ok(Box::new(LogReader(database.clone())))),
+        };
         let sink = |(name, target): &(&'static str, Arc<Target>)| {
             let target = target.clone();
             SinkSpec {

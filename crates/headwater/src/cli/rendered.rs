@@ -5,9 +5,10 @@
 
 use super::folder::Seen;
 use super::output::failure;
+use headwater_engine::partition_of;
 use headwater_format::debezium::{self, Context, Options, Order, Place, Records, Rendering, Table};
-use headwater_journal::TopicId;
-use headwater_model::{Change, Schema};
+use headwater_journal::{OffsetRange, TopicId};
+use headwater_model::{Change, Origin, Schema};
 use miette::{Result, miette};
 use std::collections::HashMap;
 
@@ -15,7 +16,9 @@ use std::collections::HashMap;
 pub struct TopicRecord<'a> {
     /// The topic.
     pub topic: &'a str,
-    /// Its offset in the topic's only partition.
+    /// The partition.
+    pub partition: u32,
+    /// Its offset in the partition.
     pub offset: u64,
     /// The key's text.
     pub key: Option<&'a [u8]>,
@@ -54,9 +57,10 @@ struct TransactionOrder {
     tables: Vec<(String, u64)>,
 }
 
-/// Where a topic stands within one transaction.
+/// Where a partition of a topic stands within one transaction.
 struct Next {
     topic: TopicId,
+    partition: u32,
     offset: u64,
     end: u64,
 }
@@ -82,7 +86,7 @@ impl<'a> Rendered<'a> {
         if self.next.is_empty() {
             return Ok(true);
         }
-        if !self.edge(seen, Edge::Begin, visit)? {
+        if !self.heartbeat(seen, visit)? || !self.edge(seen, Edge::Begin, visit)? {
             return Ok(false);
         }
         for change in seen.changes.clone() {
@@ -131,11 +135,24 @@ impl<'a> Rendered<'a> {
         self.next.clear();
         for range in &seen.offsets {
             let end = range.first + u64::from(range.count);
-            match self.next.iter_mut().find(|next| next.topic == range.topic) {
+            let OffsetRange { topic, partition, first, .. } = range;
+            match self.next.iter_mut().find(|next| (next.topic, next.partition) == (*topic, *partition)) {
                 Some(next) => next.end = end,
-                None => self.next.push(Next { topic: range.topic, offset: range.first, end }),
+                None => self.next.push(Next { topic: *topic, partition: *partition, offset: *first, end }),
             }
         }
+    }
+
+    /// The record that says that the source is alive.
+    fn heartbeat(&mut self, seen: &Seen<'_>, visit: &mut Visit<'_>) -> Result<bool> {
+        let Some(rendering) = &self.rendering else { return Ok(true) };
+        if seen.count > 0 || seen.header.origin != Origin::Headwater {
+            return Ok(true);
+        }
+        self.records.clear();
+        debezium::heartbeat(seen.header.commit_us, rendering.options(), &mut self.records);
+        let topic = Topic::Ordered(&rendering.heartbeat_topic());
+        hand_out(&self.records, topic, (&mut self.next, seen), visit)
     }
 
     /// The record of a message of the log itself.
@@ -150,7 +167,7 @@ impl<'a> Rendered<'a> {
         if let Some(order) = place.order {
             self.order.keep(MESSAGES, order);
         }
-        hand_out(&self.records, &rendering.message_topic(), (&mut self.next, seen), visit)
+        hand_out(&self.records, Topic::Keyed(&rendering.message_topic()), (&mut self.next, seen), visit)
     }
 
     /// The record that a transaction begins or ends, where the journal counted it here.
@@ -178,7 +195,7 @@ impl<'a> Rendered<'a> {
                 self.order.tables.iter().map(|(table, count)| (table.as_str(), *count)).collect();
             debezium::end(&seen.header, &tables, rendering.options(), &mut self.records);
         }
-        hand_out(&self.records, &topic, (&mut self.next, seen), visit)
+        hand_out(&self.records, Topic::Ordered(&topic), (&mut self.next, seen), visit)
     }
 
     fn change(&mut self, change: &Change<'_>, schema: &Schema, seen: &Seen<'_>, visit: &mut Visit<'_>) -> Result<bool> {
@@ -195,22 +212,34 @@ impl<'a> Rendered<'a> {
         if let Some(order) = place.order {
             self.order.keep(&schema.full_name(), order);
         }
-        hand_out(&self.records, table.topic(), (&mut self.next, seen), visit)
+        hand_out(&self.records, Topic::Keyed(table.topic()), (&mut self.next, seen), visit)
     }
 }
 
-/// Hands out records of `topic`, where they name no other.
+/// Where records stand.
+#[derive(Clone, Copy)]
+enum Topic<'a> {
+    /// In the first partition, whatever their keys are.
+    Ordered(&'a str),
+    /// Where their keys say; they may name another topic themselves.
+    Keyed(&'a str),
+}
+
+/// Hands out records that stand in `of`.
 fn hand_out(
     records: &Records,
-    topic: &str,
+    of: Topic<'_>,
     (next, seen): (&mut [Next], &Seen<'_>),
     visit: &mut Visit<'_>,
 ) -> Result<bool> {
     for record in records.iter() {
-        let topic = record.topic().unwrap_or(topic);
-        let offset = take(next, seen, topic)?;
+        let (topic, key) = match of {
+            Topic::Ordered(topic) => (topic, None),
+            Topic::Keyed(topic) => (record.topic().unwrap_or(topic), record.key()),
+        };
+        let (partition, offset) = take(next, seen, topic, key)?;
         let headers = record.headers().collect();
-        let record = TopicRecord { topic, offset, key: record.key(), value: record.value(), headers };
+        let record = TopicRecord { topic, partition, offset, key: record.key(), value: record.value(), headers };
         if !visit(&record)? {
             return Ok(false);
         }
@@ -252,22 +281,23 @@ fn plain(
     let mut made = Vec::new();
     debezium::records(change, context, &mut made);
     for record in &made {
-        let offset = take(next, seen, topic)?;
         let (key, value) = (record.key.as_deref().map(str::as_bytes), record.value.as_deref().map(str::as_bytes));
-        if !visit(&TopicRecord { topic, offset, key, value, headers: Vec::new() })? {
+        let (partition, offset) = take(next, seen, topic, key)?;
+        if !visit(&TopicRecord { topic, partition, offset, key, value, headers: Vec::new() })? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// The offset of the next record of `topic`.
-fn take(next: &mut [Next], seen: &Seen<'_>, topic: &str) -> Result<u64> {
-    let id = seen.known.topic(topic).map(|topic| topic.id);
-    match next.iter_mut().find(|next| Some(next.topic) == id) {
+/// Partition and offset of the next record of `topic` with this key.
+fn take(next: &mut [Next], seen: &Seen<'_>, topic: &str, key: Option<&[u8]>) -> Result<(u32, u64)> {
+    let known = seen.known.topic(topic);
+    let place = known.map(|topic| (topic.id, partition_of(key, topic.partitions)));
+    match next.iter_mut().find(|next| Some((next.topic, next.partition)) == place) {
         Some(next) if next.offset < next.end => {
             next.offset += 1;
-            Ok(next.offset - 1)
+            Ok((next.partition, next.offset - 1))
         }
         _ => Err(disagree(format!("{topic} renders a record more than were counted"))),
     }

@@ -41,7 +41,11 @@ enum Action {
         /// The source, where there are several and no topic is named.
         #[arg(long, value_name = "NAME", conflicts_with = "topic")]
         source: Option<String>,
-        /// Begin at this offset. Left out: at the oldest that is kept.
+        /// Only this partition of the topic.
+        #[arg(long, value_name = "NUMBER", requires = "topic")]
+        partition: Option<u32>,
+        /// Begin at this offset, of the topic's only partition or of the one that is named. Left out: at the oldest that is
+        /// kept.
         #[arg(long, value_name = "OFFSET", requires = "topic")]
         from: Option<u64>,
         /// Stop after so many records.
@@ -60,14 +64,13 @@ impl Topics {
     pub fn run(self, global: &Global) -> Outcome {
         match self.action {
             Action::List => list(global)?,
-            Action::Dump { topic, source, from, count, follow, text } => {
+            Action::Dump { topic, source, partition, from, count, follow, text } => {
                 let folder = match &topic {
                     Some(topic) => folder_of(global, topic)?,
                     None => Folder::only(global, source.as_deref())?,
                 };
                 let rendered = Rendered::new(&folder.source);
-                let (topic, from) = (topic.as_deref(), from.unwrap_or(0));
-                let mut dump = Dump { rendered, topic, from, left: count, text };
+                let mut dump = Dump { rendered, topic: topic.as_deref(), partition, from, left: count, text };
                 let start = dump.start(&folder)?;
                 folder.walk(start, follow, &mut |seen| dump.transaction(seen))?;
             }
@@ -120,7 +123,8 @@ fn unknown(topic: &str) -> miette::Report {
 struct Dump<'a> {
     rendered: Rendered<'a>,
     topic: Option<&'a str>,
-    from: u64,
+    partition: Option<u32>,
+    from: Option<u64>,
     /// Records still to print; `None`: all.
     left: Option<u64>,
     text: bool,
@@ -133,20 +137,32 @@ impl Dump<'_> {
         let info = headwater_journal::info(&folder.path).map_err(|error| folder.explain(error))?;
         let found = info.topics.iter().find(|(topic, _)| topic.name == name);
         let Some((topic, bounds)) = found else { return Err(unknown(name)) };
-        let (first, next) = bounds.first().copied().unwrap_or_default();
-        if self.from > next {
-            let message = format!("{name} ends before offset {}", self.from);
+        let partition = self.partition.unwrap_or(0);
+        let Some((first, next)) = bounds.get(partition as usize).copied() else {
+            let message = format!("{name} has no partition {partition}");
+            return Err(failure(message, format!("Its partitions are 0 to {}.", bounds.len().saturating_sub(1))));
+        };
+        if self.partition.is_none() && bounds.len() > 1 {
+            if self.from.is_some() {
+                let message = format!("{name} has {} partitions, each with offsets of its own", bounds.len());
+                return Err(failure(message, "Name the one you mean with --partition."));
+            }
+            return Ok(From::Earliest);
+        }
+        let from = self.from.unwrap_or(0);
+        if from > next {
+            let message = format!("{name} ends before offset {from}");
             return Err(failure(message, format!("It holds {first} to {next}.")));
         }
-        if first == next || self.from == next {
-            return Ok(if self.from == 0 { From::Earliest } else { From::End });
+        if first == next || from == next {
+            return Ok(if from == 0 { From::Earliest } else { From::End });
         }
-        Ok(From::Offset { topic: topic.id, partition: 0, offset: self.from.max(first) })
+        Ok(From::Offset { topic: topic.id, partition, offset: from.max(first) })
     }
 
     /// Prints what a transaction adds to the topic. Answers whether to go on.
     fn transaction(&mut self, seen: &Seen<'_>) -> Result<bool> {
-        let Dump { rendered, topic, from, left, text } = self;
+        let Dump { rendered, topic, partition, from, left, text } = self;
         if *left == Some(0) {
             return Ok(false);
         }
@@ -154,7 +170,9 @@ impl Dump<'_> {
             return Ok(true);
         }
         rendered.transaction(seen, &mut |record| {
-            if topic.is_some_and(|topic| topic != record.topic) || record.offset < *from {
+            let is_other = topic.is_some_and(|topic| topic != record.topic)
+                || partition.is_some_and(|partition| partition != record.partition);
+            if is_other || from.is_some_and(|from| record.offset < from) {
                 return Ok(true);
             }
             print(record, seen.time_us, *text)?;
@@ -173,7 +191,7 @@ fn print(record: &TopicRecord<'_>, time_us: u64, text: bool) -> Result<()> {
     let headers = record.headers.iter().map(|(key, value)| Ok(Header { key, value: part(*value)? }));
     let line = Line {
         topic: record.topic,
-        partition: 0,
+        partition: record.partition,
         offset: record.offset,
         timestamp: time_us / 1000,
         key: part(record.key).map_err(unreadable)?,

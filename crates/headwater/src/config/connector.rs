@@ -6,9 +6,10 @@
 use super::Source;
 use super::debezium::{Fault, Further, SnapshotOrder, Translated};
 use crate::registry::{ConfiguredSource, Registry};
+use headwater_engine::TopicsSpec;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The source called `name`. Its settings were found good, or the fault says which property is not.
 pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -> Result<Source, Fault> {
@@ -31,15 +32,18 @@ pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -
     }
     let connector =
         ConfiguredSource::new(*kind, name, settings).map_err(|message| fault("connector.class", message))?;
-    Ok(Source { name: name.to_owned(), kind: kind.name(), rendering: Some(format), connector: Arc::new(connector) })
+    let topics = TopicsSpec {
+        rendering: Some(format),
+        partitions: further.partitions.unwrap_or(1),
+        heartbeat_interval: (further.heartbeat_interval_ms > 0)
+            .then(|| Duration::from_millis(further.heartbeat_interval_ms)),
+    };
+    Ok(Source { name: name.to_owned(), kind: kind.name(), topics, connector: Arc::new(connector) })
 }
 
 /// What is asked for and not there: the property, and what this version lacks.
 fn not_yet(further: &Further) -> Option<(&'static str, &'static str)> {
     let asked = [
-        (further.heartbeat_interval_ms > 0, "heartbeat.interval.ms", "there are no heartbeats in topics"),
-        (further.heartbeat_query.is_some(), "heartbeat.action.query", "there are no heartbeats in topics"),
-        (further.partitions.is_some_and(|count| count != 1), "topic.creation.default.partitions", "topics have one"),
         (!further.snapshot_tables.is_empty(), "snapshot.include.collection.list", "all captured tables are read"),
         (!further.snapshot_queries.is_empty(), "snapshot.select.statement.overrides", "tables are read whole"),
         (

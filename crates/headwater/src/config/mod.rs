@@ -22,6 +22,7 @@ pub use read::{load, load_settings, parse};
 pub use units::{Size, Span};
 
 use crate::registry::{ConfiguredSink, ConfiguredSource};
+use headwater_engine::TopicsSpec;
 use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -54,8 +55,8 @@ pub struct Source {
     pub name: String,
     /// The kind's key.
     pub kind: &'static str,
-    /// How its changes look as the records of topics, where a Debezium connector's configuration says so.
-    pub rendering: Option<headwater_format::debezium::Options>,
+    /// What its changes become in topics.
+    pub topics: TopicsSpec,
     /// Makes and checks it.
     pub connector: Arc<ConfiguredSource>,
 }

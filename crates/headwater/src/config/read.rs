@@ -10,6 +10,7 @@ use super::followed::{Named, resolve};
 use super::substitute::{Machine, Surroundings, redact, substitute};
 use super::{Config, DEBEZIUM, Settings, Sink, SinkSettings, Size, Source};
 use crate::registry::{ConfiguredSource, Registry, built_in};
+use headwater_engine::TopicsSpec;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -280,7 +281,7 @@ impl Reader<'_> {
                 None => self.refused(&path, &message),
             }
         })?;
-        Ok(Source { name, kind: kinds[at], rendering: None, connector: Arc::new(connector) })
+        Ok(Source { name, kind: kinds[at], topics: TopicsSpec::default(), connector: Arc::new(connector) })
     }
 
     /// A source that is declared as a Debezium connector's configuration.

@@ -66,10 +66,13 @@ pub fn substitute(tree: &mut Value, folder: &Path, from: &dyn Surroundings) -> R
 
 type Fault = (String, String);
 
+/// Looks at a text of the document, at its place, and may replace it.
+type Each<'e> = dyn FnMut(&[Step], &mut String) -> Result<(), Fault> + 'e;
+
 fn walk(
     tree: &mut Value,
     path: &mut Vec<Step>,
-    each: &mut dyn FnMut(&[Step], &mut String) -> Result<(), Fault>,
+    each: &mut Each<'_>,
 ) -> Result<(), Unresolved> {
     match tree {
         Value::String(text) => {

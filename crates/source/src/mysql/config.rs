@@ -4,6 +4,7 @@
 
 use super::wire;
 use crate::filter::{BadPattern, Choice, Filter};
+use crate::heartbeat::{Heartbeat, HeartbeatQuery};
 use headwater_model::Secret;
 use headwater_model::limits::TRANSACTION_BYTES_MAX;
 use schemars::JsonSchema;
@@ -86,6 +87,11 @@ pub struct Config {
     /// How often an idle server says that it is alive, such as `1s`; several in a row that stay away end the connection.
     #[serde(default = "heartbeat_default")]
     pub heartbeat: String,
+
+    /// A statement that is run at an interval, so that the database logs something however idle it is: for consumers that
+    /// take silence for a fault. Nothing of ours needs it.
+    #[serde(default)]
+    pub heartbeat_query: Option<HeartbeatQuery>,
 
     /// How long connecting may take, such as `10s`.
     #[serde(default = "connect_timeout_default")]
@@ -203,6 +209,8 @@ pub struct Options {
     pub server_id: u32,
     /// How often an idle server says that it is alive.
     pub heartbeat: Duration,
+    /// What is run so that an idle server logs something.
+    pub heartbeat_query: Option<Heartbeat>,
     /// Whether the texts of statements are kept.
     pub statements: bool,
     /// Bytes of one transaction that are kept in memory.
@@ -259,6 +267,9 @@ impl Config {
         connection.database = None;
         let heartbeat = duration("heartbeat", &self.heartbeat)?;
         within("heartbeat", heartbeat, HEARTBEAT_MIN, HEARTBEAT_MAX, "it lies between 100ms and 5m")?;
+        let heartbeat_query = self.heartbeat_query.as_ref();
+        let heartbeat_query =
+            heartbeat_query.map(|query| query.check(|text| duration("heartbeat_query.interval", text)));
         within("chunk_rows", self.chunk_rows, 1, CHUNK_ROWS_MAX, "it lies between 1 and 1000000")?;
         within("snapshot_workers", self.snapshot_workers, 1, SNAPSHOT_WORKERS_MAX, "it lies between 1 and 64")?;
         within(
@@ -281,6 +292,7 @@ impl Config {
             chunk_rows: self.chunk_rows,
             snapshot_workers: self.snapshot_workers,
             heartbeat,
+            heartbeat_query: heartbeat_query.transpose()?,
             statements: self.statements,
             transaction_bytes_max: self.transaction_bytes_max,
         })

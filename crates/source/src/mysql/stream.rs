@@ -20,6 +20,7 @@ use super::transaction::{Settings, Transactions, side_of_xa};
 use super::wire::{self, Canceller, Connection, Dump};
 use super::xa;
 use crate::filter::{Choice, Filter};
+use crate::heartbeat::{Heart, Heartbeat, STATEMENT_TIMEOUT};
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
 use headwater_model::{Error, Kind, Result, Schema, TransactionBuilder};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,6 +96,8 @@ impl Source for MySqlSource {
         if std::mem::take(&mut self.is_stopped) && intake.snapshot_request().is_some() {
             self.begins_anew = true;
         }
+        let _heart =
+            self.options.heartbeat_query.as_ref().map(|heartbeat| beat(&self.options, heartbeat)).transpose()?;
         let mut result = self.connect_and_follow(intake);
         loop {
             match result {
@@ -254,6 +257,18 @@ impl MySqlSource {
             Failed::Asked | Failed::Unseen(_) => Error::reconnect("a snapshot is to begin"),
         }
     }
+}
+
+/// Runs the heartbeat's statement until the answer is dropped, on a connection of its own each time.
+fn beat(options: &Options, heartbeat: &Heartbeat) -> Result<Heart> {
+    let mut options = options.clone();
+    options.connection.read_timeout = Some(STATEMENT_TIMEOUT);
+    Heart::start(&options.name.clone(), heartbeat, move |statement| {
+        let (mut connection, _) = start::connect(&options, &mut 0)?;
+        connection.execute(statement).map_err(|error| failure::of_connection(&options.name, error))?;
+        connection.close();
+        Ok(())
+    })
 }
 
 /// Waits, without a connection, for the end or for a snapshot that is asked for. Answers whether it was the latter.

@@ -4,6 +4,7 @@
 
 use super::wire;
 use crate::filter::{BadPattern, Choice, Filter};
+use crate::heartbeat::{Heartbeat, HeartbeatQuery};
 use headwater_model::Secret;
 use headwater_model::limits::TRANSACTION_BYTES_MAX;
 use schemars::JsonSchema;
@@ -92,6 +93,11 @@ pub struct Config {
     /// Encryption; the same can be said in the URL.
     #[serde(default)]
     pub tls: Option<Tls>,
+
+    /// A statement that is run at an interval, so that the database logs something however idle it is: for consumers that
+    /// take silence for a fault. Nothing of ours needs it.
+    #[serde(default)]
+    pub heartbeat_query: Option<HeartbeatQuery>,
 
     /// How often the server is told what is safe here and need not be kept any longer, such as `1s`.
     #[serde(default = "status_interval_default")]
@@ -244,6 +250,8 @@ pub struct Options {
     pub messages: bool,
     /// How often the server hears from us.
     pub status_interval: Duration,
+    /// What is run so that an idle database logs something.
+    pub heartbeat_query: Option<Heartbeat>,
     /// Bytes of one transaction that are kept in memory.
     pub transaction_bytes_max: usize,
 }
@@ -305,6 +313,9 @@ impl Config {
                 allowed: "it lies between 64 KiB and 1 GiB",
             });
         }
+        let heartbeat_query = self.heartbeat_query.as_ref();
+        let heartbeat_query =
+            heartbeat_query.map(|query| query.check(|text| duration("heartbeat_query.interval", text)));
         let choice = Choice {
             databases: &self.schemas,
             exclude_databases: &self.exclude_schemas,
@@ -326,6 +337,7 @@ impl Config {
             publish_via_partition_root: self.publish_via_partition_root,
             messages: self.messages,
             status_interval,
+            heartbeat_query: heartbeat_query.transpose()?,
             transaction_bytes_max: self.transaction_bytes_max,
         })
     }

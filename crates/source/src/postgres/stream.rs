@@ -18,6 +18,7 @@ use super::start::{self, Begin};
 use super::tables::Tables;
 use super::transaction::Transactions;
 use super::wire::{Canceller, Connection, Event, Replication};
+use crate::heartbeat::{Heart, Heartbeat, STATEMENT_TIMEOUT};
 use headwater_model::calendar::now_us;
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
 use headwater_model::{Error, Kind, Result};
@@ -93,6 +94,8 @@ impl Source for PostgresSource {
         if std::mem::take(&mut self.is_stopped) && intake.snapshot_request().is_some() {
             self.begins_anew = true;
         }
+        let _heart =
+            self.options.heartbeat_query.as_ref().map(|heartbeat| beat(&self.options, heartbeat)).transpose()?;
         let mut result = self.connect_and_follow(intake);
         while match result {
             Ok(Ended::ToBeginAgain) => true,
@@ -294,6 +297,18 @@ impl PostgresSource {
     }
 }
 
+/// Runs the heartbeat's statement until the answer is dropped, on a connection of its own each time.
+fn beat(options: &Options, heartbeat: &Heartbeat) -> Result<Heart> {
+    let mut options = options.clone();
+    options.connection.read_timeout = Some(STATEMENT_TIMEOUT);
+    Heart::start(&options.name.clone(), heartbeat, move |statement| {
+        let mut connection = start::connect_session(&options, 0)?;
+        connection.execute(statement).map_err(|error| failure::of_connection(&options.name, error))?;
+        connection.close();
+        Ok(())
+    })
+}
+
 fn not_ours(options: &Options, error: NotPosition) -> Error {
     Error::stop(format!("source {}: its journal is of something else", options.name)).source(error).hint(
         "A source's name belongs to one database for ever. Give this source another name, or move the folder of the old \
@@ -424,7 +439,7 @@ impl<'o> Stream<'o> {
             self.transactions.save_position(intake)?;
         }
         // A transaction arrives in many pieces, and only its end appends anything.
-        if self.transactions.take_appended() {
+        if self.transactions.take_appended() || self.transactions.is_between() {
             intake.flush()?;
         }
         self.confirm(intake)?;

@@ -97,7 +97,7 @@ fn values_come_as_texts_or_in_binary_with_parameters() {
         assert_eq!(values, [Some(first), None, Some(third)]);
         assert!(rows.next_row().expect("the end").is_none());
     }
-    let error = connection.query_with("SELECT $1::int4", &[Some("x")], true).err().expect("no number");
+    let error = connection.query_with("SELECT $1::int4", &[Some("x")], true).expect_err("no number");
     assert!(error.is_sqlstate("22P02"), "{error}");
     assert_eq!(connection.query("SELECT 7").expect("it is usable").first_text(), Some("7"));
 }

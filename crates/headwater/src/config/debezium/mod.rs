@@ -40,8 +40,6 @@ pub struct Translated {
 pub struct Further {
     /// `heartbeat.interval.ms`; 0 is none.
     pub heartbeat_interval_ms: u64,
-    /// `heartbeat.action.query`.
-    pub heartbeat_query: Option<String>,
     /// `message.key.columns`, in order; the first that fits a table counts.
     pub keys: Vec<KeyColumns>,
     /// `topic.creation.default.partitions`.

@@ -16,6 +16,9 @@ const PUBLICATION: &str = "dbz_publication";
 const TIME_MS_MAX: u64 = 86_400_000;
 /// Partitions of a topic at most.
 const PARTITIONS_MAX: u64 = 10_000;
+/// How often an idle MySQL or MariaDB is heard of unless its source says otherwise, and the most often that it may say.
+const SERVER_HEARTBEAT_MS: u64 = 1_000;
+const SERVER_HEARTBEAT_MIN_MS: u64 = 100;
 
 /// What a snapshot mode comes to: the source's own word, and whether the source ends with the snapshot.
 #[derive(Clone, Copy)]
@@ -59,7 +62,7 @@ pub(super) fn settings(
     }
     properties.only("event.processing.failure.handling.mode", "fail", "no change is passed over");
     properties.only("event.deserialization.failure.handling.mode", "fail", "no change is passed over");
-    heartbeat(properties, further);
+    heartbeat(properties, postgres, &mut settings, further);
     further.keys = keys(properties);
     let partitions = properties.number("topic.creation.default.partitions", 1, PARTITIONS_MAX);
     further.partitions = partitions.and_then(|count| u32::try_from(count).ok());
@@ -266,11 +269,22 @@ fn schema_changes(properties: &mut Properties) {
     }
 }
 
-fn heartbeat(properties: &mut Properties, further: &mut Further) {
-    further.heartbeat_interval_ms = properties.number("heartbeat.interval.ms", 0, TIME_MS_MAX).unwrap_or(0);
-    further.heartbeat_query = properties.take("heartbeat.action.query");
-    if further.heartbeat_query.is_some() && further.heartbeat_interval_ms == 0 {
-        properties.note("heartbeat.action.query", "without heartbeat.interval.ms it never runs");
+fn heartbeat(properties: &mut Properties, postgres: bool, settings: &mut Map<String, Value>, further: &mut Further) {
+    let interval_ms = properties.number("heartbeat.interval.ms", 0, TIME_MS_MAX).unwrap_or(0);
+    further.heartbeat_interval_ms = interval_ms;
+    match properties.take("heartbeat.action.query") {
+        Some(_) if interval_ms == 0 => {
+            properties.note("heartbeat.action.query", "without heartbeat.interval.ms it never runs");
+        }
+        Some(statement) => {
+            let query = json!({ "statement": statement, "interval": format!("{interval_ms}ms") });
+            settings.insert("heartbeat_query".into(), query);
+        }
+        None => {}
+    }
+    // An idle MySQL wakes its reader only with heartbeats of its own.
+    if !postgres && (1..SERVER_HEARTBEAT_MS).contains(&interval_ms) {
+        settings.insert("heartbeat".into(), json!(format!("{}ms", interval_ms.max(SERVER_HEARTBEAT_MIN_MS))));
     }
 }
 
