@@ -69,11 +69,7 @@ type Fault = (String, String);
 /// Looks at a text of the document, at its place, and may replace it.
 type Each<'e> = dyn FnMut(&[Step], &mut String) -> Result<(), Fault> + 'e;
 
-fn walk(
-    tree: &mut Value,
-    path: &mut Vec<Step>,
-    each: &mut Each<'_>,
-) -> Result<(), Unresolved> {
+fn walk(tree: &mut Value, path: &mut Vec<Step>, each: &mut Each<'_>) -> Result<(), Unresolved> {
     match tree {
         Value::String(text) => {
             each(path, text).map_err(|(message, hint)| Unresolved { path: path.clone(), message, hint })

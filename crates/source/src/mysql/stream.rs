@@ -20,7 +20,7 @@ use super::transaction::{Settings, Transactions, side_of_xa};
 use super::wire::{self, Canceller, Connection, Dump};
 use super::xa;
 use crate::filter::{Choice, Filter};
-use crate::heartbeat::{Heart, Heartbeat, STATEMENT_TIMEOUT};
+use crate::heartbeat::{Heart, STATEMENT_TIMEOUT};
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
 use headwater_model::{Error, Kind, Result, Schema, TransactionBuilder};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,8 +96,6 @@ impl Source for MySqlSource {
         if std::mem::take(&mut self.is_stopped) && intake.snapshot_request().is_some() {
             self.begins_anew = true;
         }
-        let _heart =
-            self.options.heartbeat_query.as_ref().map(|heartbeat| beat(&self.options, heartbeat)).transpose()?;
         let mut result = self.connect_and_follow(intake);
         loop {
             match result {
@@ -260,15 +258,17 @@ impl MySqlSource {
 }
 
 /// Runs the heartbeat's statement until the answer is dropped, on a connection of its own each time.
-fn beat(options: &Options, heartbeat: &Heartbeat) -> Result<Heart> {
-    let mut options = options.clone();
+fn beat(options: &Options) -> Result<Option<Heart>> {
+    let Some(heartbeat) = &options.heartbeat_query else { return Ok(None) };
+    let (name, mut options) = (options.name.clone(), options.clone());
     options.connection.read_timeout = Some(STATEMENT_TIMEOUT);
-    Heart::start(&options.name.clone(), heartbeat, move |statement| {
+    let run = move |statement: &str| {
         let (mut connection, _) = start::connect(&options, &mut 0)?;
         connection.execute(statement).map_err(|error| failure::of_connection(&options.name, error))?;
         connection.close();
         Ok(())
-    })
+    };
+    Heart::start(&name, heartbeat, run).map(Some)
 }
 
 /// Waits, without a connection, for the end or for a snapshot that is asked for. Answers whether it was the latter.
@@ -402,6 +402,8 @@ struct Stream<'o> {
     reported_snapshot: bool,
     /// When something came, as long as a snapshot is taken.
     heard_at: Instant,
+    /// Beats once the snapshot is complete.
+    heart: Option<Heart>,
 }
 
 impl<'o> Stream<'o> {
@@ -416,6 +418,7 @@ impl<'o> Stream<'o> {
             reported_at: None,
             reported_snapshot: false,
             heard_at: Instant::now(),
+            heart: None,
         }
     }
 
@@ -526,6 +529,9 @@ impl<'o> Stream<'o> {
         }
         intake.flush()?;
         let snapshotting = self.transactions.snapshot.is_some();
+        if self.heart.is_none() && !snapshotting {
+            self.heart = beat(self.options)?;
+        }
         let due = self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT);
         if due || snapshotting != self.reported_snapshot {
             (self.reported_at, self.reported_snapshot) = (Some(now), snapshotting);

@@ -18,7 +18,7 @@ use super::start::{self, Begin};
 use super::tables::Tables;
 use super::transaction::Transactions;
 use super::wire::{Canceller, Connection, Event, Replication};
-use crate::heartbeat::{Heart, Heartbeat, STATEMENT_TIMEOUT};
+use crate::heartbeat::{Heart, STATEMENT_TIMEOUT};
 use headwater_model::calendar::now_us;
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
 use headwater_model::{Error, Kind, Result};
@@ -94,8 +94,6 @@ impl Source for PostgresSource {
         if std::mem::take(&mut self.is_stopped) && intake.snapshot_request().is_some() {
             self.begins_anew = true;
         }
-        let _heart =
-            self.options.heartbeat_query.as_ref().map(|heartbeat| beat(&self.options, heartbeat)).transpose()?;
         let mut result = self.connect_and_follow(intake);
         while match result {
             Ok(Ended::ToBeginAgain) => true,
@@ -183,6 +181,7 @@ impl PostgresSource {
             "following the log"
         );
         let wire = start::stream(&options, connection, &server, transactions.position())?;
+        let _heart = beat(&options)?;
         let mut stream = Stream::new(&options, wire, &server, transactions, catalogue);
         let ended = stream.follow(intake);
         match ended {
@@ -298,15 +297,17 @@ impl PostgresSource {
 }
 
 /// Runs the heartbeat's statement until the answer is dropped, on a connection of its own each time.
-fn beat(options: &Options, heartbeat: &Heartbeat) -> Result<Heart> {
-    let mut options = options.clone();
+fn beat(options: &Options) -> Result<Option<Heart>> {
+    let Some(heartbeat) = &options.heartbeat_query else { return Ok(None) };
+    let (name, mut options) = (options.name.clone(), options.clone());
     options.connection.read_timeout = Some(STATEMENT_TIMEOUT);
-    Heart::start(&options.name.clone(), heartbeat, move |statement| {
+    let run = move |statement: &str| {
         let mut connection = start::connect_session(&options, 0)?;
         connection.execute(statement).map_err(|error| failure::of_connection(&options.name, error))?;
         connection.close();
         Ok(())
-    })
+    };
+    Heart::start(&name, heartbeat, run).map(Some)
 }
 
 fn not_ours(options: &Options, error: NotPosition) -> Error {
