@@ -6,8 +6,8 @@ use super::columns_native;
 use super::names::pattern;
 use super::options::{ColumnAction, ColumnRule, Options, OptionsError};
 use crate::connect::json;
+use crate::pattern::Pattern;
 use headwater_model::{Column, Schema, Type};
-use regex::Regex;
 
 /// The rules of a source, compiled.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Masks {
 /// One rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
-    columns: Vec<Regex>,
+    columns: Vec<Pattern>,
     action: ColumnAction,
 }
 
@@ -61,7 +61,7 @@ impl Masks {
                 ColumnAction::PropagateTypeOfType => &by_type(),
                 _ => &by_name,
             };
-            rule.columns.iter().any(|regex| regex.is_match(name)) && rule.concerns(column)
+            rule.columns.iter().any(|pattern| pattern.is_match(name)) && rule.concerns(column)
         })
     }
 }

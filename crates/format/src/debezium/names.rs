@@ -3,7 +3,7 @@
 //! Invariant: a pattern must fit a whole name, as `matches` of Java asks. Start at [`Topics`].
 
 use super::options::{KeyField, NameAdjustment, Options, OptionsError, TopicNaming};
-use regex::Regex;
+use crate::pattern::Pattern;
 
 /// Longest name that Kafka allows.
 const TOPIC_LENGTH_MAX: usize = 249;
@@ -11,7 +11,7 @@ const TOPIC_LENGTH_MAX: usize = 249;
 /// A pattern and what replaces a name that it fits.
 #[derive(Clone, Debug)]
 pub(crate) struct Replace {
-    regex: Regex,
+    pattern: Pattern,
     replacement: Vec<Piece>,
 }
 
@@ -43,22 +43,24 @@ pub(crate) struct PhysicalTable {
 impl Replace {
     /// Compiles a pattern and a replacement of Java.
     pub fn new(regex: &str, replacement: &str, option: &str) -> Result<Replace, OptionsError> {
-        let regex = pattern(regex, false, option)?;
-        let replacement = pieces(replacement, &regex, option)?;
-        Ok(Replace { regex, replacement })
+        let pattern = pattern(regex, false, option)?;
+        let replacement = pieces(replacement, &pattern, option)?;
+        Ok(Replace { pattern, replacement })
     }
 
-    /// The new name, if the pattern fits the whole of `name`.
+    /// The new name, if the pattern fits the whole of `name`. What is replaced is the first match that it finds then, which
+    /// may be shorter.
     pub fn apply(&self, name: &str) -> Option<String> {
-        let captures = self.regex.captures(name)?;
-        let mut out = String::new();
+        let groups = self.pattern.is_match(name).then(|| self.pattern.first(name))??;
+        let mut out = groups.before.to_owned();
         for piece in &self.replacement {
-            match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Group(group) => out.push_str(captures.get(*group).map_or("", |group| group.as_str())),
-                Piece::Named(group) => out.push_str(captures.name(group).map_or("", |group| group.as_str())),
-            }
+            out.push_str(match piece {
+                Piece::Text(text) => text,
+                Piece::Group(group) => groups.get(*group),
+                Piece::Named(group) => groups.named(group),
+            });
         }
+        out.push_str(groups.behind);
         Some(out)
     }
 }
@@ -119,17 +121,14 @@ impl PhysicalTable {
 }
 
 /// Compiles a pattern of Java that must fit a whole name.
-pub(crate) fn pattern(text: &str, ignore_case: bool, option: &str) -> Result<Regex, OptionsError> {
-    let flags = if ignore_case { "(?i)" } else { "" };
-    Regex::new(&format!("{flags}^(?:{text})$")).map_err(|error| {
-        let reason = error.to_string();
-        let reason = reason.lines().last().unwrap_or_default().trim();
+pub(crate) fn pattern(text: &str, ignore_case: bool, option: &str) -> Result<Pattern, OptionsError> {
+    Pattern::new(text, ignore_case).map_err(|reason| {
         OptionsError(format!("{option}: the pattern {text:?} cannot be used ({reason}): write it without this"))
     })
 }
 
 /// A replacement with `$1`, `${name}` and backslashes.
-fn pieces(text: &str, regex: &Regex, option: &str) -> Result<Vec<Piece>, OptionsError> {
+fn pieces(text: &str, pattern: &Pattern, option: &str) -> Result<Vec<Piece>, OptionsError> {
     let unusable = |what: &str| {
         OptionsError(format!("{option}: the replacement {text:?} names {what}: correct the number or the name"))
     };
@@ -146,7 +145,7 @@ fn pieces(text: &str, regex: &Regex, option: &str) -> Result<Vec<Piece>, Options
             '$' => {
                 pieces.push(Piece::Text(std::mem::take(&mut literal)));
                 if let Some((name, behind)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-                    if !regex.capture_names().flatten().any(|known| known == name) {
+                    if !pattern.has_group(name) {
                         return Err(unusable("a group that the pattern does not have"));
                     }
                     pieces.push(Piece::Named(name.to_owned()));
@@ -157,7 +156,7 @@ fn pieces(text: &str, regex: &Regex, option: &str) -> Result<Vec<Piece>, Options
                 let mut length = rest.bytes().take_while(u8::is_ascii_digit).count();
                 let group = loop {
                     match rest[..length].parse::<usize>() {
-                        Ok(group) if group < regex.captures_len() => break group,
+                        Ok(group) if group < pattern.groups() => break group,
                         _ if length > 1 => length -= 1,
                         _ => return Err(unusable("a group that the pattern does not have")),
                     }
@@ -243,11 +242,14 @@ mod tests {
             (r"orders", "x", "a.orders", None),
             (r"(?P<all>.*)", r"${all}\$1", "t", Some("t$1")),
             (r"(.)(.*)", "$11", "abc", Some("a1")),
+            (r"a\.(?!b)(.*)", "$1", "a.c", Some("c")),
+            (r"a\.(.*?)", "x.$1", "a.c", Some("x.c")),
+            (r"a|ab", "x", "ab", Some("xb")),
         ] {
             let replace = Replace::new(regex, replacement, "topic.regex").unwrap();
             assert_eq!(replace.apply(name).as_deref(), becomes, "{regex}");
         }
-        for (regex, replacement) in [("(", "x"), ("(?=a)b", "x"), ("a", "$1"), ("a", "${b}")] {
+        for (regex, replacement) in [("(", "x"), ("(?=a", "x"), ("a", "$1"), ("a", "${b}")] {
             let error = Replace::new(regex, replacement, "topic.regex").unwrap_err();
             assert!(error.to_string().starts_with("topic.regex: "), "{error}");
         }

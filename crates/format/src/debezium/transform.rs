@@ -6,7 +6,7 @@
 use super::names::{PhysicalTable, Replace, adjust_schema, pattern};
 use super::options::{DeleteHandling, NameAdjustment, Options, OptionsError, Predicate, Step, Test, Unwrap};
 use super::plan::{Added, AddedHeader, Draft, DraftValue, Flat, Meta, RecordKind};
-use regex::Regex;
+use crate::pattern::Pattern;
 
 /// The transforms of a source, compiled.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +45,7 @@ struct CompiledPredicate {
 
 #[derive(Clone, Debug)]
 enum CompiledTest {
-    Topic(Regex),
+    Topic(Pattern),
     Tombstone,
     Header(String),
 }
