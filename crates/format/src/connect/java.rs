@@ -152,9 +152,33 @@ impl Scientific {
     }
 }
 
+/// The text with its numbers as Java prints doubles.
+pub(crate) fn numbers(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let length = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+        let (number, behind) = rest.split_at(length);
+        match number.parse::<f64>() {
+            Ok(number) if number.is_finite() => double(&mut out, number),
+            _ => out.extend_from_slice(number.as_bytes()),
+        }
+        let next = behind.chars().next().map_or(0, char::len_utf8);
+        out.extend_from_slice(&behind.as_bytes()[..next]);
+        rest = &behind[next..];
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_in_a_text_are_spelled_as_doubles() {
+        let all = "<(0,-1.5e+300),NaN> {Infinity,é1}";
+        assert_eq!(String::from_utf8(numbers(all)).unwrap(), "<(0.0,-1.5E300),NaN> {Infinity,é1.0}");
+    }
     use proptest::prelude::*;
 
     fn doubled(value: f64) -> String {

@@ -121,9 +121,9 @@ fn postgres(column: &Column) -> (String, Option<u64>, Option<u64>) {
         Type::Bit { width } => ("BIT", u64::from(*width), Some(0)),
         Type::BitString { .. } => ("VARBIT", first.unwrap_or(UNLIMITED), Some(0)),
         _ => {
-            let name = internal_name(&type_name(&column.native)).to_uppercase();
-            let name = name.rsplit('.').next().unwrap_or(&name);
-            let name = name.strip_suffix("[]").unwrap_or(name).to_owned();
+            let name = type_name(&column.native);
+            let name = internal_name(name.trim_end_matches("[]"));
+            let name = name.rsplit('.').next().unwrap_or(name).to_uppercase();
             return (format!("{prefix}{name}"), Some(first.unwrap_or(UNLIMITED)), Some(0));
         }
     };

@@ -5,7 +5,7 @@
 use super::Rendering;
 use super::columns::{self, Extra, Field, Moment};
 use super::headers::{self, Headers};
-use super::options::{Converter, Options};
+use super::options::{Converter, HeaderConverter, Options};
 use super::plan::{Added, Draft, DraftValue, Flat, KINDS, Meta, RecordKind};
 use super::record::{Event, Order, Place, Records};
 use super::source::{self, Source};
@@ -39,6 +39,8 @@ pub struct Table {
     topic: Arc<str>,
     key_columns: Vec<usize>,
     key: Vec<Field>,
+    /// The same in the records of a snapshot.
+    read_key: Vec<Field>,
     /// The same as headers show it.
     header_key: Vec<Field>,
     row: Vec<Field>,
@@ -81,15 +83,17 @@ impl Table {
     pub(super) fn new(rendering: &Rendering, schema: &Schema, extra: Extra<'_>) -> Table {
         let options = &rendering.options;
         let key_columns = rendering.keys.columns(schema);
-        let key = columns::compile(schema, key_columns.iter().copied(), options, options.key, Extra::None);
-        let in_headers = headers::key_converter(options);
-        let header_key = columns::compile(schema, key_columns.iter().copied(), options, in_headers, Extra::None);
+        let places = || key_columns.iter().copied();
+        let key = columns::compile(schema, places(), options, options.key, Extra::Key { snapshot: false });
+        let read_key = columns::compile(schema, places(), options, options.key, Extra::Key { snapshot: true });
+        let in_header = Extra::HeaderKey { simple: options.header == HeaderConverter::Simple };
+        let header_key = columns::compile(schema, places(), options, headers::key_converter(options), in_header);
         let row = columns::compile(schema, 0..schema.columns.len(), options, options.value, extra);
-        let in_snapshot = match extra {
+        let extra = match extra {
             Extra::Rules(masks) => Extra::SnapshotRules(masks),
             other => other,
         };
-        let read = columns::compile(schema, 0..schema.columns.len(), options, options.value, in_snapshot);
+        let read = columns::compile(schema, 0..schema.columns.len(), options, options.value, extra);
         let topic = rendering.topics.topic(&schema.database, &schema.table);
         let full_name = rendering.topics.full_name(&schema.database, &schema.table);
         let added: Vec<(String, String)> =
@@ -104,18 +108,19 @@ impl Table {
         let mut plans = [const { None }; KINDS.len()];
         for (plan, draft) in plans.iter_mut().zip(&compiled) {
             let Some(draft) = draft else { continue };
+            let in_snapshot = draft.kind == RecordKind::Read;
             let is_keyed = kind_has_key(draft.kind) && !(key_columns.is_empty() && draft.key_fields.is_empty());
             *plan = Some(Arc::new(Plan {
                 topic: draft.topic.as_str().into(),
-                key: is_keyed.then(|| key_texts(draft, &key, options.key)),
-                value: planned_value(draft, if draft.kind == RecordKind::Read { &read } else { &row }, options),
+                key: is_keyed.then(|| key_texts(draft, if in_snapshot { &read_key } else { &key }, options.key)),
+                value: planned_value(draft, if in_snapshot { &read } else { &row }, options),
                 headers: headers.plan(draft, &header_key, options),
             }));
         }
         let route_by = Transforms::route_by(options).and_then(|name| schema.column(name)).map(|(place, _)| place);
         let source = Source::new(options, &schema.database, &schema.table);
         let options = Arc::clone(options);
-        Table { options, topic, key_columns, key, header_key, row, plans, source, headers, route_by }
+        Table { options, topic, key_columns, key, read_key, header_key, row, plans, source, headers, route_by }
     }
 
     /// The topic of its records.
@@ -240,7 +245,7 @@ impl Table {
         if let (Some((prefix, suffix)), Some(row)) = (&plan.key, rows.key) {
             out.key(|out| {
                 out.extend_from_slice(prefix);
-                write_fields(out, &self.key, row, None, moment);
+                write_fields(out, if moment.snapshot { &self.read_key } else { &self.key }, row, None, moment);
                 out.extend_from_slice(suffix);
             });
         }

@@ -4,13 +4,14 @@
 //! what it wrote is to be taken back. Start there.
 
 use super::temporal::{self, Unit};
-use super::{decimal, mysql, postgres};
+use super::{array, decimal, mysql, postgres};
+use crate::connect::Schema;
 use crate::connect::java;
 use crate::connect::json::{self, Alphabet};
 use crate::debezium::json_text;
 use crate::debezium::options::{BinaryMode, Connector, IntervalMode};
 use headwater_model::value::{TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
-use headwater_model::{Array, Value, calendar};
+use headwater_model::{Value, calendar};
 
 /// What a record is, as far as values look different for it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,9 +95,27 @@ pub(crate) enum Form {
         element: Box<Form>,
         null_element: bool,
     },
+    /// Of vectors that are separated by blanks, which the original takes for arrays and finds empty.
+    EmptyArray,
+    /// The bytes of a geometric type's text, its numbers as Java prints them.
+    Shape(BinaryMode),
+    /// A date of Connect as Kafka's simple converter prints it, made of another form's days or milliseconds.
+    Printed {
+        number: Box<Form>,
+        days: bool,
+    },
 }
 
 impl Form {
+    /// The same as Kafka's simple converter of headers prints it.
+    pub fn printed(self, schema: &Schema) -> Form {
+        match schema.name.as_deref().and_then(|name| name.strip_prefix("org.apache.kafka.connect.data.")) {
+            Some("Date") => Form::Printed { number: Box::new(self), days: true },
+            Some("Time" | "Timestamp") => Form::Printed { number: Box::new(self), days: false },
+            _ => self,
+        }
+    }
+
     /// Appends `value`; false when it has no such form, and is to be shown as NULL.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
@@ -143,9 +162,24 @@ impl Form {
             Form::FloatVector | Form::DoubleVector => write_vector(out, value, *self == Form::DoubleVector),
             Form::SparseVector => matches!(value, Value::Text(v) if json_text::write_sparse_vector(out, v)),
             Form::Array { element, null_element } => match value {
-                Value::Array(array) => write_array(out, array, element, *null_element, moment),
+                Value::Array(array) => array::write(out, array, element, *null_element, moment),
                 _ => false,
             },
+            Form::EmptyArray => match value {
+                Value::Array(array) if !array.dimensions().is_empty() => {
+                    out.extend_from_slice(b"[]");
+                    true
+                }
+                _ => false,
+            },
+            Form::Shape(mode) => match value {
+                Value::Text(text) => write_bytes(out, Value::Bytes(&java::numbers(text)), *mode, 0),
+                _ => false,
+            },
+            Form::Printed { number, days } => {
+                let start = out.len();
+                number.write(out, value, moment) && temporal::print(out, start, *days)
+            }
             _ => self.write_text(out, value, moment),
         }
     }
@@ -303,7 +337,7 @@ impl Form {
                 json::string(out, &String::from_utf8_lossy(&object));
             }
             Form::HstoreMap => write_pair(out, text),
-            Form::Array { element, .. } if moment.exact => return write_array_placeholder(out, element, text),
+            Form::Array { element, .. } if moment.exact => return array::write_placeholder(out, element, text),
             _ => return false,
         }
         true
@@ -316,94 +350,6 @@ fn write_pair(out: &mut Vec<u8>, text: &str) {
     out.push(b':');
     json::string(out, text);
     out.push(b'}');
-}
-
-/// What the original puts into arrays of which it has no value: its placeholder as far as an element can be one.
-fn write_array_placeholder(out: &mut Vec<u8>, element: &Form, text: &str) -> bool {
-    match element {
-        Form::Integer | Form::Date(Unit::Days) => {
-            for (index, byte) in text.bytes().enumerate() {
-                out.push(if index == 0 { b'[' } else { b',' });
-                json::integer(out, i64::from(byte as i8));
-            }
-            out.push(b']');
-        }
-        Form::Text => {
-            out.push(b'[');
-            json::string(out, text);
-            out.push(b']');
-        }
-        Form::Bytes { mode: BinaryMode::Bytes, .. } => {
-            out.push(b'[');
-            json::base64(out, text.as_bytes(), Alphabet::Standard);
-            out.push(b']');
-        }
-        Form::Uuid => {
-            out.push(b'[');
-            write_uuid(out, java::name_uuid(text.as_bytes()));
-            out.push(b']');
-        }
-        _ => return false,
-    }
-    true
-}
-
-fn write_array(out: &mut Vec<u8>, array: Array<'_>, element: &Form, null_element: bool, moment: Moment<'_>) -> bool {
-    let dimensions = array.dimensions();
-    if dimensions.len() > 1 && !moment.exact {
-        return write_nested(
-            out,
-            &mut array.elements(),
-            &dimensions.iter().map(|d| d.length).collect::<Vec<_>>(),
-            element,
-            moment,
-        );
-    }
-    let moment = Moment { element: true, placeholder: None, ..moment };
-    out.push(b'[');
-    let count = match dimensions.len() {
-        0 | 1 => usize::MAX,
-        // The original shows as many nulls as the outermost dimension is long.
-        _ => dimensions[0].length as usize,
-    };
-    for (index, value) in array.elements().take(count).enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        let start = out.len();
-        if dimensions.len() > 1 || !element.write(out, value, moment) {
-            out.truncate(start);
-            if !null_element {
-                return false;
-            }
-            out.extend_from_slice(b"null");
-        }
-    }
-    out.push(b']');
-    true
-}
-
-/// Arrays inside of one another are one flat list: a field of Connect has one depth.
-fn write_nested<'a>(
-    out: &mut Vec<u8>,
-    elements: &mut impl Iterator<Item = Value<'a>>,
-    _lengths: &[u32],
-    element: &Form,
-    moment: Moment<'_>,
-) -> bool {
-    out.push(b'[');
-    for (index, value) in elements.enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        let start = out.len();
-        if !element.write(out, value, Moment { element: true, placeholder: None, ..moment }) {
-            out.truncate(start);
-            out.extend_from_slice(b"null");
-        }
-    }
-    out.push(b']');
-    true
 }
 
 fn write_zoned_timestamp(out: &mut Vec<u8>, value: Value<'_>, digits: Option<u8>, epoch: bool) -> bool {
@@ -548,7 +494,7 @@ fn write_bool(out: &mut Vec<u8>, value: bool) {
     out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
-fn write_uuid(out: &mut Vec<u8>, bytes: [u8; 16]) {
+pub(super) fn write_uuid(out: &mut Vec<u8>, bytes: [u8; 16]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     for (index, byte) in bytes.iter().enumerate() {

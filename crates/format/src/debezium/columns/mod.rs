@@ -3,6 +3,7 @@
 //! Invariant: what is decided by a column's type and the options is decided once, when a table is compiled; writing a
 //! value looks at nothing but its [`Form`]. Start at [`compile`].
 
+mod array;
 mod decimal;
 mod form;
 mod mysql;
@@ -19,7 +20,7 @@ pub(crate) use temporal::Unit;
 use super::defaults;
 use super::mask::{Masks, Rewrite};
 use super::names;
-use super::options::{Converter, Options, TimePrecision};
+use super::options::{Converter, DecimalMode, Options, TimePrecision};
 use crate::connect::{self, json};
 use headwater_model::{Column, Schema, Type, Value};
 
@@ -52,10 +53,12 @@ pub(crate) struct Shape {
 }
 
 /// What the schemas of fields say beyond their types.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Extra<'a> {
-    /// Nothing: keys.
-    None,
+    /// Nothing: keys, of the records of a snapshot or of the stream.
+    Key { snapshot: bool },
+    /// Nothing either: keys in headers, whose converter may be Kafka's simple one.
+    HeaderKey { simple: bool },
     /// What the rules of the configuration say, which change values as well.
     Rules(&'a Masks),
     /// The same for the records of a snapshot.
@@ -113,13 +116,14 @@ impl Field {
 
 fn field(schema: &Schema, place: usize, options: &Options, converter: Converter, extra: Extra<'_>) -> Option<Field> {
     let column = schema.columns.get(place)?;
-    if column.excluded && !matches!(extra, Extra::None) || options.is_exact() && is_of_server(column) {
+    let is_key = matches!(extra, Extra::Key { .. } | Extra::HeaderKey { .. });
+    if column.excluded && !is_key || options.is_exact() && is_of_server(column) {
         return None;
     }
     let mut shape = shape(column, options, converter)?;
     let mut rewrite = None;
     match extra {
-        Extra::None => {}
+        Extra::Key { .. } | Extra::HeaderKey { .. } => {}
         Extra::Rules(masks) | Extra::SnapshotRules(masks) => {
             if let Some(rule) = masks.rule(schema, column) {
                 let snapshot = matches!(extra, Extra::SnapshotRules(_));
@@ -136,13 +140,32 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
         shape.schema.doc = Some(comment.clone());
     }
     shape.schema.default = column.default.as_deref().and_then(|text| defaults::default(column, text, &shape, options));
-    let null = null_text(&shape, converter);
+    let mut nullable = column.nullable;
+    if column.excluded && options.is_exact() && options.is_postgres() {
+        nullable = hide_key(&mut shape, nullable, extra);
+    }
+    if matches!(extra, Extra::HeaderKey { simple: true }) {
+        shape.form = shape.form.printed(&shape.schema);
+    }
+    let null = null_text(&shape, nullable, converter);
     let name = names::adjust_field(&column.name, options.field_name_adjustment);
     let mut label = Vec::new();
     json::string(&mut label, &name);
     label.push(b':');
     let connect = connect::Field { name, schema: shape.schema };
     Some(Field { column: place, connect, label, form: shape.form, rewrite, null })
+}
+
+/// A column that a filter leaves out is in the key all the same. Of PostgreSQL, the original's snapshot does not ask for it,
+/// and its stream knows nothing of it but the type. Answers whether it may be null then.
+fn hide_key(shape: &mut Shape, nullable: bool, extra: Extra<'_>) -> bool {
+    if matches!(extra, Extra::Key { snapshot: true }) {
+        shape.form = Form::Never;
+        return nullable;
+    }
+    shape.schema.optional = true;
+    shape.schema.default = None;
+    true
 }
 
 /// Columns that MariaDB adds by itself, and that no statement shows: the original does not know them.
@@ -160,17 +183,17 @@ pub(crate) fn shape(column: &Column, options: &Options, converter: Converter) ->
     }
 }
 
-fn null_text(shape: &Shape, converter: Converter) -> Vec<u8> {
+/// What is written for NULL. Some schemas are optional where the column is not, which shows no null all the same.
+fn null_text(shape: &Shape, nullable: bool, converter: Converter) -> Vec<u8> {
     match &shape.schema.default {
-        Some(default) if converter.replace_null || !shape.schema.optional => default.clone(),
-        None if !shape.schema.optional => shape.fallback.clone(),
+        Some(default) if converter.replace_null || !nullable => default.clone(),
+        None if !nullable => shape.fallback.clone(),
         _ => b"null".to_vec(),
     }
 }
 
 /// The shape of decimals with a precision and a scale.
 fn decimal_shape(precision: Option<u32>, scale: i32, options: &Options, converter: Converter) -> Shape {
-    use super::options::DecimalMode;
     use connect::{Kind, Schema};
     match options.decimal {
         DecimalMode::Precise => {
@@ -311,3 +334,6 @@ fn vector_shape(name: &str, element: connect::Kind, form: Form) -> Shape {
     let schema = Schema::named(Kind::Array(Box::new(Schema::new(element))), name);
     Shape::new(schema, form, "[]")
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,8 +76,8 @@ pub(crate) fn shape(kind: &Type, native: &str, options: &Options, converter: Con
         }
         Type::Vector => vector_shape("io.debezium.data.DoubleVector", Kind::Float64, Form::DoubleVector),
         Type::Array { element } => return array_shape(element, native, options, converter),
-        Type::Unknown { .. } => return unknown_shape(options),
-        Type::Text { .. } if is_unknown(base(native)) => return unknown_shape(options),
+        Type::Unknown { .. } => return unknown_shape(base(native), options),
+        Type::Text { .. } if is_unknown(base(native)) => return unknown_shape(base(native), options),
         Type::Text { .. } => text_of(base(native)),
         kind => temporal_shape(kind, options.time_precision()).unwrap_or_else(|| text_shape(None)),
     };
@@ -166,9 +166,13 @@ fn is_unknown(name: &str) -> bool {
 }
 
 /// As the original: dropped, or the bytes of its text; ours is the text itself.
-fn unknown_shape(options: &Options) -> Option<Shape> {
+fn unknown_shape(name: &str, options: &Options) -> Option<Shape> {
     match options.compat {
         Compat::Exact if !options.include_unknown_datatypes => None,
+        // The driver reads these, and prints them again.
+        Compat::Exact if matches!(name, "line" | "lseg" | "box" | "path" | "polygon" | "circle") => {
+            Some(Shape { form: Form::Shape(options.binary), ..binary_shape(None, options) })
+        }
         Compat::Exact => Some(binary_shape(None, options)),
         Compat::Right => Some(text_shape(None)),
     }
@@ -218,6 +222,9 @@ fn array_shape(element: &Type, native: &str, options: &Options, converter: Conve
     let required =
         matches!(element, Type::Enum { .. } | Type::Vector) || matches!(name, "tsvector" | "int2vector" | "oidvector");
     schema.optional = !(exact && required);
+    if exact && matches!(name, "int2vector" | "oidvector") {
+        return Some(Shape::new(Schema::new(Kind::Array(Box::new(schema))), Form::EmptyArray, "[]"));
+    }
     let null_element = schema.optional && !(exact && name == "ltree");
     let form = Form::Array { element: Box::new(inner.form), null_element };
     Some(Shape::new(Schema::new(Kind::Array(Box::new(schema))), form, "[]"))

@@ -12,6 +12,9 @@ pub(super) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// The days that the original shows for PostgreSQL's infinite dates: of the snapshot, then of the stream.
 const INFINITE_DAYS: [[i64; 2]; 2] = [[-622_191_234, -625_821_272], [-2_147_472_692, -2_147_472_691]];
 
+/// The same days as text in a snapshot, where they come from other numbers.
+const INFINITE_SNAPSHOT_DAYS: [&str; 2] = ["+292278994-08-16Z", "+292269055-12-02Z"];
+
 /// The milliseconds that it shows for infinite timestamps.
 const INFINITE_MILLIS: [i64; 2] = [9_223_372_036_825_200, -9_223_372_036_832_400];
 
@@ -52,10 +55,15 @@ pub(super) fn write_date(out: &mut Vec<u8>, date: Date, unit: Unit, snapshot: bo
 }
 
 fn write_infinite_date(out: &mut Vec<u8>, date: Date, snapshot: bool) -> bool {
-    let days = INFINITE_DAYS[usize::from(!snapshot)][usize::from(date == Date::NEG_INFINITY)];
+    let negative = usize::from(date == Date::NEG_INFINITY);
     out.push(b'"');
-    iso_date(out, calendar::date(days));
-    out.extend_from_slice(b"Z\"");
+    if snapshot {
+        out.extend_from_slice(INFINITE_SNAPSHOT_DAYS[negative].as_bytes());
+    } else {
+        iso_date(out, calendar::date(INFINITE_DAYS[1][negative]));
+        out.push(b'Z');
+    }
+    out.push(b'"');
     true
 }
 
@@ -167,6 +175,28 @@ pub(super) fn iso_time(out: &mut Vec<u8>, of_day: i64, digits: Option<u8>) {
             }
         }
     }
+}
+
+/// Prints the days or milliseconds that `out` holds from `start` on as Kafka's simple converter does: up to the second day of
+/// 1970 as a time, beyond that as a date if it is a whole day.
+pub(super) fn print(out: &mut Vec<u8>, start: usize, days: bool) -> bool {
+    const MILLIS_PER_DAY: i64 = MICROS_PER_DAY / 1_000;
+    let number = std::str::from_utf8(&out[start..]).ok().and_then(|text| text.parse::<i64>().ok());
+    let Some(millis) = number.and_then(|number| number.checked_mul(if days { MILLIS_PER_DAY } else { 1 })) else {
+        return false;
+    };
+    out.truncate(start);
+    let (day, of_day) = (millis.div_euclid(MILLIS_PER_DAY), millis.rem_euclid(MILLIS_PER_DAY) * 1_000);
+    if millis >= MILLIS_PER_DAY {
+        iso_date(out, calendar::date(day));
+        if of_day == 0 {
+            return true;
+        }
+        out.push(b'T');
+    }
+    iso_time(out, of_day, Some(3));
+    out.push(b'Z');
+    true
 }
 
 fn padded(out: &mut Vec<u8>, value: u64, width: usize) {

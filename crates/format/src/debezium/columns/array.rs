@@ -1,0 +1,100 @@
+//! Arrays of PostgreSQL.
+//!
+//! Invariant: a field of Connect has one depth, so what has more is shown flat, or, as the original does, not at all. Start at
+//! [`write`].
+
+use super::form::{Form, Moment, write_uuid};
+use super::postgres;
+use super::temporal::Unit;
+use crate::connect::java;
+use crate::connect::json::{self, Alphabet};
+use crate::debezium::options::BinaryMode;
+use headwater_model::{Array, Value};
+
+/// Writes an array; false when the original has none of it.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    array: Array<'_>,
+    element: &Form,
+    null_element: bool,
+    moment: Moment<'_>,
+) -> bool {
+    let dimensions = array.dimensions();
+    if dimensions.len() > 1 && !moment.exact {
+        write_flat(out, array.elements(), element, moment);
+        return true;
+    }
+    // Of one that is no number the original cannot read the others either.
+    let is_special = |value| matches!(value, Value::Decimal(text) if postgres::is_special(text));
+    if moment.exact && array.elements().any(is_special) {
+        return false;
+    }
+    let moment = Moment { element: true, placeholder: None, ..moment };
+    out.push(b'[');
+    let count = match dimensions.len() {
+        0 | 1 => usize::MAX,
+        // The original shows as many nulls as the outermost dimension is long.
+        _ => dimensions[0].length as usize,
+    };
+    for (index, value) in array.elements().take(count).enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        if dimensions.len() > 1 || !element.write(out, value, moment) {
+            out.truncate(start);
+            if !null_element {
+                return false;
+            }
+            out.extend_from_slice(b"null");
+        }
+    }
+    out.push(b']');
+    true
+}
+
+/// What the original puts into arrays of which it has no value: its placeholder as far as an element can be one.
+pub(super) fn write_placeholder(out: &mut Vec<u8>, element: &Form, text: &str) -> bool {
+    match element {
+        Form::Integer | Form::Date(Unit::Days) => {
+            for (index, byte) in text.bytes().enumerate() {
+                out.push(if index == 0 { b'[' } else { b',' });
+                json::integer(out, i64::from(byte as i8));
+            }
+            out.push(b']');
+        }
+        Form::Text => {
+            out.push(b'[');
+            json::string(out, text);
+            out.push(b']');
+        }
+        Form::Bytes { mode: BinaryMode::Bytes, .. } => {
+            out.push(b'[');
+            json::base64(out, text.as_bytes(), Alphabet::Standard);
+            out.push(b']');
+        }
+        Form::Uuid => {
+            out.push(b'[');
+            write_uuid(out, java::name_uuid(text.as_bytes()));
+            out.push(b']');
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Arrays inside of one another are one flat list: a field of Connect has one depth.
+fn write_flat<'a>(out: &mut Vec<u8>, elements: impl Iterator<Item = Value<'a>>, element: &Form, moment: Moment<'_>) {
+    out.push(b'[');
+    for (index, value) in elements.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        if !element.write(out, value, Moment { element: true, placeholder: None, ..moment }) {
+            out.truncate(start);
+            out.extend_from_slice(b"null");
+        }
+    }
+    out.push(b']');
+}
