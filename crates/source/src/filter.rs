@@ -77,6 +77,11 @@ impl Filter {
             && !any(&self.exclude_tables, [database, table])
     }
 
+    /// The place of the first pattern of tables that fits: tables are read in the order in which they are named.
+    pub fn place(&self, database: &str, table: &str) -> usize {
+        self.tables.iter().position(|pattern| pattern.fits([database, table])).unwrap_or(self.tables.len())
+    }
+
     /// Whether any table of the database could be wanted, now or after a rename.
     pub fn touches(&self, database: &str) -> bool {
         let could = |pattern: &Pattern<2>| match pattern {

@@ -50,6 +50,15 @@ fn tables_are_included_then_excluded() {
 }
 
 #[test]
+fn a_table_has_the_place_of_the_first_pattern_that_fits() {
+    let chosen = filter(&["/shop\\.z.*/", "shop.*", "shop.zebra"], &[]).unwrap();
+    for (table, place) in [("zebra", 0), ("orders", 1), ("Zoo", 0)] {
+        assert_eq!(chosen.place("shop", table), place, "{table}");
+    }
+    assert_eq!(filter(&[], &[]).unwrap().place("shop", "orders"), 0);
+}
+
+#[test]
 fn a_regular_expression_fits_the_whole_name_in_any_case() {
     let chosen = filter(&[r"/shop\.(orders|items)/", r"/(.*)\.audit_.*/"], &[r"/.*\.audit_old/"]).unwrap();
     for (database, table, captured) in [

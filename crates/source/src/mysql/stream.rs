@@ -231,11 +231,14 @@ impl MySqlSource {
         intake: &mut dyn Intake,
     ) -> Result<Option<Snapshot>> {
         let options = &self.options;
+        let mut captured = tables.captured();
+        let place = |schema: &Schema| options.filter.place(&schema.database, &schema.table);
+        captured.sort_by_cached_key(|schema| (place(schema), schema.full_name()));
         let plan = Plan {
             server: Endpoint { source: options.name.clone(), options: options.connection.clone(), host: self.host },
             chunk_rows: options.chunk_rows,
             workers: options.snapshot_workers,
-            tables: tables.captured().into_iter().map(Arc::new).collect(),
+            tables: captured.into_iter().map(Arc::new).collect(),
             reads_unread: options.snapshot != SnapshotMode::Never,
             floor: position.clone(),
         };

@@ -25,6 +25,11 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long until a process without a free descriptor tries again.
 const SOCKET_WAIT: Duration = Duration::from_secs(1);
 
+/// The server's error of a table that is not there.
+const NO_SUCH_TABLE: u16 = 1146;
+/// And of a database.
+const NO_SUCH_DATABASE: u16 = 1049;
+
 /// How often a snapshot that is older than what was streamed is begun anew before the connection is.
 const FLOOR_TRIES_MAX: u32 = 250;
 
@@ -232,6 +237,20 @@ impl Endpoint {
         Ok(number("low").zip(number("high")))
     }
 
+    /// Whether a table has any row. One that is gone has none.
+    pub fn has_rows(&self, connection: &mut Connection, schema: &Schema) -> Result<bool> {
+        let table = format!("{}.{}", identifier(&schema.database), identifier(&schema.table));
+        match connection.query(&format!("SELECT 1 FROM {table} LIMIT 1")) {
+            Ok(found) => Ok(found.first_text().is_some()),
+            Err(error)
+                if error.server().is_some_and(|error| matches!(error.code, NO_SUCH_TABLE | NO_SUCH_DATABASE)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
     /// About how many rows a table has.
     pub fn rows_estimate(&self, schema: &Schema) -> Result<u64> {
         let mut connection = self.connect()?;
@@ -286,17 +305,19 @@ impl Reading<'_> {
         let statement = match kept {
             Some(statement) => statement,
             None => {
-                let sql = chunk(schema, !after.is_empty(), !through.is_empty(), self.limit);
+                // One row more than a chunk has shows whether another chunk follows.
+                let sql = chunk(schema, !after.is_empty(), !through.is_empty(), self.limit + 1);
                 kept.insert(connection.prepare(&sql).map_err(|error| self.work.server.error(error))?)
             }
         };
         let mut rows =
             connection.execute_prepared(statement, &params).map_err(|error| self.work.server.error(error))?;
         let plan = RowPlan::new(schema, rows.columns());
-        let (mut read, mut count, mut cut) = (TransactionBuilder::default(), 0u64, false);
+        let (mut read, mut count, mut more) = (TransactionBuilder::default(), 0u64, false);
         let mut last_row = 0;
         while let Some(packet) = rows.next_row().map_err(|error| self.work.server.error(error))? {
-            if cut {
+            if count == self.limit || read.len() >= CHUNK_BYTES_MAX {
+                more = true;
                 continue;
             }
             let out = read.begin_read(schema.id, count as u32, SnapshotMarker::True);
@@ -306,14 +327,12 @@ impl Reading<'_> {
             }
             read.end(Op::Read, schema.id, false);
             count += 1;
-            cut = read.len() >= CHUNK_BYTES_MAX;
         }
-        let last = !cut && count < self.limit;
-        let through = match last {
-            true => job.through.clone(),
-            false => Some(last_key(schema, &read.items()[last_row..])?),
+        let through = match more {
+            true => Some(last_key(schema, &read.items()[last_row..])?),
+            false => job.through.clone(),
         };
-        Ok((read, Range { after: self.after.clone(), through }, last))
+        Ok((read, Range { after: self.after.clone(), through }, !more))
     }
 }
 

@@ -4,17 +4,18 @@
 //! journal as of `as_of`, all of them or none, and changes up to that place are left out of the stream.
 
 use super::Snapshot;
+use super::markers::{Ends, Place, marker};
 use super::rewrite::filled;
 use super::row::RowPlan;
 use super::select::chunk;
-use super::state::{TABLE_PREFIX, TableState};
+use super::state::TableState;
 use crate::mysql::position::LogPlace;
 use crate::mysql::server::read_lock;
 use crate::mysql::wire::Connection;
 use headwater_model::calendar::now_us;
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, StateUpdate};
 use headwater_model::transaction::put_header;
-use headwater_model::{Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader};
+use headwater_model::{Error, Op, Origin, Result, Row, Schema, TransactionBuilder, TransactionHeader};
 use std::sync::Arc;
 
 /// The side segment that the rows flow into.
@@ -27,13 +28,13 @@ impl Snapshot {
     pub(super) fn read_keyless(
         &mut self,
         tables: Vec<Arc<Schema>>,
+        ends: Ends,
         reads_unread: bool,
         intake: &mut dyn Intake,
     ) -> Result<()> {
         let mut unread = Vec::new();
         for schema in tables {
-            let state = intake.state(&state_key(&schema)).and_then(|bytes| TableState::decode(&bytes));
-            match state {
+            match TableState::read(intake, &schema) {
                 None if !reads_unread => {}
                 None => unread.push((schema, false)),
                 Some(state) if !state.finished => unread.push((schema, state.again)),
@@ -54,13 +55,13 @@ impl Snapshot {
         let mut spilled = false;
         for (schema, again) in &unread {
             let held = if *again { Some(intake.rows(&schema.full_name(), intake.next_sequence())?) } else { None };
-            spilled |= self.read_table(&mut connection, schema, held, &mut rows, intake)?;
+            spilled |= self.read_table(&mut connection, schema, ends.place(schema.id), held, &mut rows, intake)?;
         }
         let mut header = Vec::new();
         let origin = Origin::BinlogSnapshot { file: &place.file, position: place.offset, gtid: "" };
         put_header(&mut header, &TransactionHeader { commit_us: now_us(), receive_us: now_us(), origin });
         let state = |(schema, _): &(Arc<Schema>, bool)| StateUpdate {
-            key: state_key(schema),
+            key: TableState::key(schema),
             value: Some(TableState::read_as_of(place.clone()).encode()),
         };
         let state: Vec<StateUpdate> = unread.iter().map(state).collect();
@@ -100,6 +101,7 @@ impl Snapshot {
         &mut self,
         connection: &mut Connection,
         schema: &Schema,
+        place: Place,
         mut held: Option<Box<dyn HeldRows>>,
         rows: &mut TransactionBuilder,
         intake: &mut dyn Intake,
@@ -109,7 +111,13 @@ impl Snapshot {
         let statement = connection.prepare(&chunk(schema, false, false, 0)).map_err(failed)?;
         let mut result = connection.execute_prepared(&statement, &[]).map_err(failed)?;
         let plan = RowPlan::new(schema, result.columns());
-        let (mut spilled, mut number, mut read) = (false, 0u32, Vec::new());
+        let (mut spilled, mut number) = (false, 0u32);
+        // One row is held back, because only the end shows which is the last.
+        let (mut read, mut back) = (Vec::new(), None::<Vec<u8>>);
+        let write = |row: &[u8], number: u32, is_last, rows: &mut TransactionBuilder| {
+            rows.begin_read(schema.id, number, marker(place, number == 0, is_last)).extend_from_slice(row);
+            rows.end(Op::Read, schema.id, false);
+        };
         while let Some(packet) = result.next_row().map_err(failed)? {
             read.clear();
             if let Err((column, what)) = plan.transcode(packet, &mut read) {
@@ -120,15 +128,18 @@ impl Snapshot {
             {
                 continue;
             }
-            let marker = match (self.wrote_any, number) {
-                (false, _) => SnapshotMarker::First,
-                (true, 0) => SnapshotMarker::FirstInDataCollection,
-                (true, _) => SnapshotMarker::True,
-            };
-            self.wrote_any = true;
-            rows.begin_read(schema.id, number, marker).extend_from_slice(&read);
-            rows.end(Op::Read, schema.id, false);
-            (number, self.rows) = (number.wrapping_add(1), self.rows + 1);
+            let spare = back.as_mut().map(std::mem::take);
+            if let Some(row) = &spare {
+                write(row, number, false, rows);
+                number = number.wrapping_add(1);
+                spilled |= spill_if_large(rows, intake)?;
+            }
+            back = Some(std::mem::replace(&mut read, spare.unwrap_or_default()));
+            self.rows += 1;
+        }
+        if let Some(row) = back {
+            write(&row, number, true, rows);
+            number = number.wrapping_add(1);
             spilled |= spill_if_large(rows, intake)?;
         }
         if let Some(held) = &mut held {
@@ -152,8 +163,4 @@ fn spill_if_large(rows: &mut TransactionBuilder, intake: &mut dyn Intake) -> Res
         rows.clear();
     }
     Ok(large)
-}
-
-fn state_key(schema: &Schema) -> String {
-    format!("{TABLE_PREFIX}{}", schema.full_name())
 }

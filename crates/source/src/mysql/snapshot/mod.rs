@@ -9,6 +9,7 @@ mod bell;
 mod chunk;
 mod keyless;
 mod keys;
+mod markers;
 mod rewrite;
 mod row;
 mod select;
@@ -28,6 +29,7 @@ use headwater_model::transaction::put_header;
 use headwater_model::{
     Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader, Type, Value,
 };
+use markers::{Ends, Place, marker};
 use rewrite::{Underway, filled, rewrite, too_many};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt::Display;
@@ -50,7 +52,7 @@ pub struct Plan {
     pub chunk_rows: u32,
     /// Workers.
     pub workers: u16,
-    /// The tables that are captured: their schemas, which the journal knows already.
+    /// The tables that are captured, in the order in which they are read: their schemas, which the journal knows already.
     pub tables: Vec<Arc<Schema>>,
     /// Tables that were never read are read; otherwise only those that were asked for.
     pub reads_unread: bool,
@@ -69,7 +71,6 @@ pub struct Snapshot {
     pending: VecDeque<Chunk>,
     workers: Vec<JoinHandle<()>>,
     rewritten: TransactionBuilder,
-    wrote_any: bool,
     rows: u64,
     rows_estimate: u64,
 }
@@ -78,6 +79,8 @@ struct Table {
     schema: Arc<Schema>,
     state: TableState,
     generation: Arc<AtomicU64>,
+    /// Whether it is the last that has rows.
+    is_last: bool,
     wrote_any: bool,
     /// The table was altered while it is read again: the rows that the journal holds are wanted in the new shape.
     reopen: bool,
@@ -97,14 +100,14 @@ impl Snapshot {
             pending: VecDeque::new(),
             workers: Vec::new(),
             rewritten: TransactionBuilder::default(),
-            wrote_any: false,
             rows: 0,
             rows_estimate: 0,
         };
+        let ends = Ends::find(&snapshot.work.server, &plan.tables, plan.reads_unread, intake)?;
         let (keyless, keyed): (Vec<_>, Vec<_>) = plan.tables.into_iter().partition(|schema| schema.key.is_empty());
-        snapshot.read_keyless(keyless, plan.reads_unread, intake)?;
+        snapshot.read_keyless(keyless, ends, plan.reads_unread, intake)?;
         for schema in keyed {
-            snapshot.add(schema, usize::from(plan.workers), plan.reads_unread, intake)?;
+            snapshot.add(schema, ends, usize::from(plan.workers), plan.reads_unread, intake)?;
         }
         if snapshot.is_finished() {
             return Ok(None);
@@ -262,24 +265,32 @@ impl Snapshot {
         self.tables[job.table].generation.load(Ordering::Acquire) == job.generation
     }
 
-    fn add(&mut self, schema: Arc<Schema>, workers: usize, reads_unread: bool, intake: &mut dyn Intake) -> Result<()> {
-        let key = format!("{TABLE_PREFIX}{}", schema.full_name());
-        let stored = intake.state(&key).and_then(|bytes| TableState::decode(&bytes));
-        let state = match stored {
+    fn add(
+        &mut self,
+        schema: Arc<Schema>,
+        ends: Ends,
+        workers: usize,
+        reads_unread: bool,
+        intake: &mut dyn Intake,
+    ) -> Result<()> {
+        let place = ends.place(schema.id);
+        let state = match TableState::read(intake, &schema) {
             None if !reads_unread => return Ok(()),
             Some(state) if state.finished => return Ok(()),
             Some(state) if !state.parts.is_empty() => state,
             asked_for => {
                 let mut state = self.divide(&schema, workers, intake.next_sequence())?;
                 state.again = asked_for.is_some_and(|state| state.again);
-                remember(intake, &key, &state)?;
+                state.first = place.first;
+                remember(intake, TableState::key(&schema), &state)?;
                 state
             }
         };
         let held = if state.again { Some(intake.rows(&schema.full_name(), state.began_at)?) } else { None };
         self.rows_estimate += self.work.server.rows_estimate(&schema)?;
         self.stream.underway.insert(schema.id, Underway::new(&schema, held));
-        self.tables.push(Table { schema, state, generation: Arc::default(), wrote_any: false, reopen: false });
+        let (is_last, wrote_any) = (place.last, state.written().next().is_some());
+        self.tables.push(Table { schema, state, generation: Arc::default(), is_last, wrote_any, reopen: false });
         self.push_jobs(self.tables.len() - 1, 0);
         Ok(())
     }
@@ -359,28 +370,18 @@ impl Snapshot {
         let table = &mut self.tables[job.table];
         table.state.advance(job.part, &range, last);
         let (table_ends, state) = (table.state.finished, table.state.encode());
-        let ends = self.tables.iter().all(|table| table.state.finished);
-        let table = &mut self.tables[job.table];
         let Some(underway) = self.stream.underway.get_mut(&job.schema.id) else { return Ok(()) };
 
         self.rewritten.clear();
-        let first = match (self.wrote_any, table.wrote_any) {
-            (false, _) => Some(SnapshotMarker::First),
-            (true, false) => Some(SnapshotMarker::FirstInDataCollection),
-            (true, true) => None,
-        };
-        let end = match (ends, table_ends) {
-            (true, _) => Some(SnapshotMarker::Last),
-            (false, true) => Some(SnapshotMarker::LastInDataCollection),
-            (false, false) => None,
-        };
-        write_rows(&rows, &job.schema, underway, range, [first, end], &mut self.rewritten)?;
+        let place = Place { first: table.state.first, last: table.is_last };
+        let (opens, closes) = (!table.wrote_any, table_ends);
+        let marker = |is_first, is_end| marker(place, opens && is_first, closes && is_end);
+        write_rows(&rows, &job.schema, underway, range, marker, &mut self.rewritten)?;
         if let Some(held) = &mut underway.held {
             held.keep()?;
         }
         let written = self.rewritten.changes();
         self.rows += u64::from(written);
-        self.wrote_any |= written > 0;
         table.wrote_any |= written > 0;
         let ended = if table_ends { self.stream.underway.remove(&job.schema.id) } else { None };
         let mut vanished = ended.and_then(|table| table.held);
@@ -400,7 +401,7 @@ impl Snapshot {
             self.rewritten.clear();
             retract(intake, &header, held.as_mut(), &mut self.rewritten)?;
         }
-        let key = format!("{TABLE_PREFIX}{}", job.schema.full_name());
+        let key = TableState::key(&job.schema);
         append(intake, &header, &self.rewritten, &[StateUpdate { key, value: Some(state) }])?;
         // Only what is in the file lets the worker read on: otherwise a crash could cost it this chunk and the next.
         intake.flush()?;
@@ -446,17 +447,16 @@ impl Drop for Snapshot {
     }
 }
 
-/// Writes the rows that the stream has not touched, with their markers.
+/// Writes the rows that the stream has not touched, with their markers: `marker` is asked of the chunk's first and last.
 fn write_rows(
     rows: &TransactionBuilder,
     schema: &Schema,
     underway: &mut Underway,
     range: keys::Range,
-    [first, end]: [Option<SnapshotMarker>; 2],
+    marker: impl Fn(bool, bool) -> SnapshotMarker,
     into: &mut TransactionBuilder,
 ) -> Result<()> {
     let (mut last, mut key, mut keys) = (None::<Row<'_>>, Vec::new(), Vec::new());
-    let mut first = first;
     // One row is held back, because only the end shows which is the last.
     for row in Changes::new(rows.items()).flatten().filter_map(|change| change.after) {
         key.clear();
@@ -468,11 +468,11 @@ fn write_rows(
             keys.push(key.clone());
         }
         if let Some(earlier) = last.replace(row) {
-            underway.write_read(&earlier, schema.id, first.take().unwrap_or(SnapshotMarker::True), into)?;
+            underway.write_read(&earlier, schema.id, marker(into.changes() == 0, false), into)?;
         }
     }
     if let Some(last) = last {
-        underway.write_read(&last, schema.id, end.or(first).unwrap_or(SnapshotMarker::True), into)?;
+        underway.write_read(&last, schema.id, marker(into.changes() == 0, true), into)?;
     }
     underway.known.finish(range, keys.iter().map(Vec::as_slice)).map_err(too_many)
 }
@@ -482,12 +482,12 @@ fn key_names(schema: &Schema) -> Vec<&str> {
     schema.key.iter().map(|&column| schema.columns[usize::from(column)].name.as_str()).collect()
 }
 
-fn remember(intake: &mut dyn Intake, key: &str, state: &TableState) -> Result<()> {
+fn remember(intake: &mut dyn Intake, key: String, state: &TableState) -> Result<()> {
     intake.append(&Committed {
         header: &[],
         changes: &TransactionBuilder::default(),
         position: &[],
-        state: &[StateUpdate { key: key.to_owned(), value: Some(state.encode()) }],
+        state: &[StateUpdate { key, value: Some(state.encode()) }],
         schemas: &[],
         derived: true,
     })

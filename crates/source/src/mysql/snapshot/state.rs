@@ -5,6 +5,8 @@
 
 use super::keys::Range;
 use crate::mysql::position::LogPlace;
+use headwater_model::Schema;
+use headwater_model::source::Intake;
 use serde::{Deserialize, Serialize};
 
 /// State keys of tables: `snapshot/database.table`.
@@ -22,6 +24,9 @@ pub struct TableState {
     /// It was read before: what is read now is compared with what the journal holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
+    /// It is the first table of its snapshot: its first row begins it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
     /// For a table without a key: the place of the log as of which it was read. Changes before it are in the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<LogPlace>,
@@ -54,13 +59,14 @@ impl TableState {
             parts: bounds.into_iter().map(part).collect(),
             finished: false,
             again: false,
+            first: false,
             as_of: None,
         }
     }
 
     /// A table that needs no snapshot, or has had it.
     pub fn done() -> Self {
-        TableState { began_at: 0, parts: Vec::new(), finished: true, again: false, as_of: None }
+        TableState { began_at: 0, parts: Vec::new(), finished: true, again: false, first: false, as_of: None }
     }
 
     /// A table that is to be read.
@@ -96,6 +102,16 @@ impl TableState {
             after: part.after.clone(),
             through: if part.finished { part.through.clone() } else { part.done.clone() },
         })
+    }
+
+    /// The key under which the journal keeps a table's state.
+    pub fn key(schema: &Schema) -> String {
+        format!("{TABLE_PREFIX}{}", schema.full_name())
+    }
+
+    /// What the journal knows of a table.
+    pub fn read(intake: &dyn Intake, schema: &Schema) -> Option<Self> {
+        intake.state(&Self::key(schema)).and_then(|bytes| Self::decode(&bytes))
     }
 
     /// The form in which the journal keeps it.
