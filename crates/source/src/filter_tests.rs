@@ -96,6 +96,15 @@ fn databases_narrow_the_tables_that_are_named() {
 }
 
 #[test]
+fn tables_rank_by_the_first_pattern_that_fits() {
+    let chosen = filter(&["shop.orders", "/shop\\..*/", "shop.items"], &[]).unwrap();
+    let all = filter(&[], &[]).unwrap();
+    for (table, rank) in [("orders", 0), ("items", 1), ("others", 1)] {
+        assert_eq!((chosen.place("shop", table), all.rank("shop", table)), (rank, 0), "{table}");
+    }
+}
+
+#[test]
 fn columns_are_narrowed_only_where_named() {
     let (columns, exclude) = (texts(&["shop.users.id", "shop.users.name"]), texts(&["*.*.password", r"/.*\.ssn/"]));
     let choice = Choice { columns: &columns, exclude_columns: &exclude, ..Choice::default() };

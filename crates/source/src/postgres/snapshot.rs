@@ -18,7 +18,7 @@ use super::start;
 use super::tables::state_key;
 use super::transaction::Transactions;
 use super::wire::query::{identifier, quoted};
-use super::wire::{Canceller, Connection};
+use super::wire::{self, Canceller, Connection};
 use crate::filter::{Choice, Filter};
 use headwater_model::calendar::now_us;
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
@@ -183,11 +183,9 @@ fn read_all(place: Place<'_>, reads_new: bool, transactions: &mut Transactions, 
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
         quoted(&created.snapshot)
     );
+    let xid = take_number(&mut reading).map_err(failed)?;
     // From here on nobody else needs to keep the snapshot.
     reading.execute(&begin).map_err(failed)?;
-    let result = reading.query("SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot())");
-    // The upper half counts how often the numbers have begun anew.
-    let xid = result.map_err(failed)?.first_text().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) as u32;
     let mut catalogue = Catalogue::over(options.clone(), host, reading);
     let tables = unread(&options, &mut catalogue, reads_new, intake)?;
     for (table, _) in &tables {
@@ -218,7 +216,17 @@ fn read_all(place: Place<'_>, reads_new: bool, transactions: &mut Transactions, 
     Ok(())
 }
 
-/// The tables to be read, as the snapshot sees them, and whether each was read before.
+/// A transaction number that no change of the stream ever carries: that of a transaction which did nothing. The one that
+/// reads the tables takes none, because whoever creates a slot would have to wait until it ends.
+fn take_number(connection: &mut Connection) -> wire::Result<u32> {
+    let sql = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE pg_catalog.txid_current() END";
+    let result = connection.query(sql)?;
+    // The upper half counts how often the numbers have begun anew.
+    Ok(result.first_text().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) as u32)
+}
+
+/// The tables to be read, as the snapshot sees them, in the order in which they are read: that of the patterns that choose
+/// them, and of their names. And whether each was read before.
 fn unread(
     options: &Options,
     catalogue: &mut Catalogue,
@@ -252,6 +260,11 @@ fn unread(
             _ => {}
         }
     }
+    unread.sort_by_cached_key(|(table, _)| {
+        // As Java orders texts.
+        let name: Vec<u16> = table.full_name().encode_utf16().collect();
+        (options.filter.place(&table.schema, &table.name), name)
+    });
     Ok(unread)
 }
 

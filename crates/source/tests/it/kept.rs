@@ -28,7 +28,7 @@ pub struct Kept {
     sides: BTreeMap<String, Vec<u8>>,
     /// Rows by table and key.
     rows: BTreeMap<String, BTreeMap<Vec<u8>, HeldRow>>,
-    /// A row of the table `marker` has arrived.
+    /// A row of the table `marker` has arrived, or nothing more is read.
     has_ended: bool,
     sequence: u64,
 }
@@ -197,7 +197,9 @@ impl Intake for Kept {
         self.has_ended
     }
 
-    fn report(&mut self, _: SourceReport) {}
+    fn report(&mut self, report: SourceReport) {
+        self.has_ended |= report.phase == "finished";
+    }
 }
 
 struct Held {

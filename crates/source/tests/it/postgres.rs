@@ -135,6 +135,47 @@ fn follows_on(release: PostgresRelease) {
 }
 
 #[test]
+fn tables_are_read_in_the_order_of_patterns_and_names_and_an_empty_one_may_be_the_first() {
+    let sql = "CREATE SCHEMA s; CREATE SCHEMA \"s-a\"; CREATE TABLE s.b (id int PRIMARY KEY); CREATE TABLE s.a (id int PRIMARY KEY);
+         CREATE TABLE \"s-a\".c (id int PRIMARY KEY); CREATE TABLE s.\"Z\" (id int PRIMARY KEY); CREATE TABLE s.none (id int PRIMARY KEY);
+         INSERT INTO s.a VALUES (1), (2), (3); INSERT INTO s.b VALUES (1), (2); INSERT INTO \"s-a\".c VALUES (1); INSERT INTO s.\"Z\" VALUES (1);";
+    let cases: [(&[&str], Expect); 3] = [
+        (
+            &[],
+            expect![[r#"
+                r s-a.c (LastInDataCollection) + id=Int(1)
+                r s.Z (LastInDataCollection) + id=Int(1)
+                r s.a (FirstInDataCollection) + id=Int(1)
+                r s.a (True) + id=Int(2)
+                r s.a (LastInDataCollection) + id=Int(3)
+                r s.b (FirstInDataCollection) + id=Int(1)
+                r s.b (Last) + id=Int(2)"#]],
+        ),
+        (
+            &["s.b", "/s.*a\\.[a-z]/", "s.*"],
+            expect![[r#"
+                r s.b (First) + id=Int(1)
+                r s.b (LastInDataCollection) + id=Int(2)
+                r s-a.c (LastInDataCollection) + id=Int(1)
+                r s.Z (LastInDataCollection) + id=Int(1)
+                r s.a (FirstInDataCollection) + id=Int(1)
+                r s.a (True) + id=Int(2)
+                r s.a (Last) + id=Int(3)"#]],
+        ),
+        (
+            &["s.none", "s.b"],
+            expect![[r#"
+            r s.b (FirstInDataCollection) + id=Int(1)
+            r s.b (Last) + id=Int(2)"#]],
+        ),
+    ];
+    for (tables, expected) in cases {
+        let mut world = World::new(json!({ "snapshot": "initial_only", "tables": tables }), sql);
+        check(&world.run(), &expected);
+    }
+}
+
+#[test]
 fn a_snapshot_that_was_cut_off_reads_only_what_is_missing() {
     let mut world = World::new(
         json!({}),
