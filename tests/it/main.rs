@@ -32,5 +32,6 @@ mod snapshot; // races, second snapshots, tables without a key
 mod types; // every type, by snapshot, by stream and by SELECT
 mod types_cases; // the types and their values
 mod types_tables; // keys of every type, history, every character set
+mod unlogged; // rows that the log does not carry whole
 mod world; // a database, a cache, Headwater, and what the cache must hold
 mod xa; // prepared transactions and their outcome

@@ -41,8 +41,8 @@ impl Engine {
     pub fn start(options: &EngineOptions, sources: &[SourceSpec], sinks: &[SinkSpec]) -> Result<Engine> {
         let (mut of_sources, mut followers): (Vec<Arc<SourceThread>>, _) = (Vec::new(), Vec::new());
         for spec in sources {
-            let count = sinks.iter().filter(|sink| sink.source == spec.name).count();
-            of_sources.push(Arc::new(SourceThread::start(spec, options, count)?));
+            let followers = sinks.iter().filter(|sink| sink.source == spec.name).map(|sink| sink.tables.clone());
+            of_sources.push(Arc::new(SourceThread::start(spec, options, followers.collect())?));
         }
         let stop = Stop::default();
         let mut engine = Engine { sources: of_sources, followers: Vec::new(), housekeeping: Mutex::default(), stop };

@@ -35,9 +35,7 @@ impl Held {
         }
         if !self.places.contains_key(&stored.schema) {
             let written = self.view.schema(stored.schema).ok_or_else(|| damaged(&self.table))?;
-            let place = |name: &str| written.column(name).map(|(place, _)| place);
-            let places = latest.columns.iter().map(|column| place(&column.name)).collect();
-            self.places.insert(stored.schema, places);
+            self.places.insert(stored.schema, latest.places_in(written));
         }
         let places = &self.places[&stored.schema];
         let row = stored.row().ok_or_else(|| damaged(&self.table))?;

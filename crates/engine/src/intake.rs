@@ -9,6 +9,7 @@ use crate::projection::{Edges, Projection, RENDERING_HEAD};
 use crate::rows::Rows;
 use crate::schemas;
 use crate::source::Shared;
+use crate::unlogged::Unlogged;
 use headwater_format::debezium::Options;
 use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
 use headwater_model::calendar::now_us;
@@ -41,6 +42,7 @@ pub struct JournalIntake {
     position: Option<Vec<u8>>,
     next_schema: u32,
     heartbeat: Option<Heartbeat>,
+    unlogged: Unlogged,
 }
 
 /// When the next record says that the source is alive.
@@ -57,6 +59,7 @@ impl JournalIntake {
         topics: &TopicsSpec,
         shared: Arc<Shared>,
         rows: Arc<Rows>,
+        unlogged: Unlogged,
     ) -> Result<Self> {
         let journal = writer.journal();
         let described = topics.rendering.as_ref().map(serde_json::to_vec).transpose();
@@ -68,10 +71,11 @@ impl JournalIntake {
         let projection = Projection::new(rendering, topics.partitions, &mut writer)?;
         let heartbeat = topics.heartbeat_interval.map(|interval| Heartbeat { interval, next: Instant::now() });
         let mut intake =
-            JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1, heartbeat };
+            JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1, heartbeat, unlogged };
         for schema in intake.read_schemas()? {
             intake.next_schema = intake.next_schema.max(schema.id + 1);
             intake.projection.add(&schema, &mut intake.writer).map_err(journal_error)?;
+            intake.unlogged.learn(&schema)?;
         }
         intake.keep_rendering(described.as_deref())?;
         Ok(intake)
@@ -98,12 +102,24 @@ impl JournalIntake {
     /// Moves changes into a side segment, opening it when it is new.
     fn spill_part(&mut self, id: &str, changes: &TransactionBuilder, end: bool) -> Result<()> {
         let begin = self.projection.shows_transactions() && !self.writer.sides().iter().any(|side| side.id == id);
+        self.prepare_to_fill(changes)?;
+        let changes = self.unlogged.filled(changes)?;
         let offsets = self.projection.offsets(changes, Edges { begin, end }, &mut self.writer)?;
         let body: &[&[u8]] = &[changes.items()];
         let part_of = Part { changes: changes.changes(), body, offsets, heads: &[] };
         let result = self.writer.side_append(id, &part_of);
         self.with_room(result)?;
         Ok(())
+    }
+
+    /// Gathers the rows as they are, where the log does not carry all of these changes' rows and somebody wants them.
+    fn prepare_to_fill(&mut self, changes: &TransactionBuilder) -> Result<()> {
+        let is_due = self.unlogged.is_idle() || self.unlogged.is_full() && self.writer.sides().is_empty();
+        if !is_due || !self.unlogged.concerns(changes) {
+            return Ok(());
+        }
+        self.make_durable()?;
+        self.unlogged.begin(self.writer.next_sequence())
     }
 
     /// Appends a heartbeat when it is time for one. It is no part of the log, so it waits while the log is read again.
@@ -142,6 +158,7 @@ impl JournalIntake {
         let mut heads = Vec::with_capacity(transaction.schemas.len() + transaction.state.len());
         for schema in transaction.schemas {
             self.projection.add(schema, &mut self.writer).map_err(journal_error)?;
+            self.unlogged.learn(schema)?;
             self.next_schema = self.next_schema.max(schema.id + 1);
             let (key, value) = schemas::head_of(schema)?;
             heads.push((key, Some(value)));
@@ -237,13 +254,15 @@ impl Intake for JournalIntake {
         let heads: Vec<Head<'_>> = heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();
         let shown = !transaction.derived && !transaction.changes.is_empty();
         let edges = Edges { begin: shown, end: shown };
-        let offsets = self.projection.offsets(transaction.changes, edges, &mut self.writer)?;
-        let body: &[&[u8]] = match transaction.changes.is_empty() {
+        self.prepare_to_fill(transaction.changes)?;
+        let changes = self.unlogged.filled(transaction.changes)?;
+        let offsets = self.projection.offsets(changes, edges, &mut self.writer)?;
+        let body: &[&[u8]] = match changes.is_empty() {
             true => &[],
-            false => &[transaction.header, transaction.changes.items()],
+            false => &[transaction.header, changes.items()],
         };
         let result = self.writer.append(&Entry {
-            changes: transaction.changes.changes(),
+            changes: changes.changes(),
             position: transaction.position,
             body,
             offsets,
@@ -291,6 +310,7 @@ impl Intake for JournalIntake {
     }
 
     fn abort_side(&mut self, id: &str) -> Result<()> {
+        self.unlogged.forget();
         self.writer.side_abort(id).map_err(journal_error)
     }
 

@@ -23,6 +23,7 @@ mod source;
 mod stages;
 mod status;
 mod stop;
+mod unlogged;
 
 pub use dead_letters::Letter;
 pub use engine::Engine;

@@ -9,8 +9,8 @@ use crate::schemas;
 use crate::stop::Stop;
 use headwater_journal::{From, Item, Journal, Reader};
 use headwater_model::change::Changes;
-use headwater_model::{Error, JournalId, Result, Schema, TransactionView};
-use headwater_store::{RowStore, StoreOptions, View};
+use headwater_model::{Error, JournalId, Result, Row, Schema, TransactionView};
+use headwater_store::{RowStore, StoreOptions, StoredRow, View};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,7 +87,25 @@ impl Rows {
     /// The rows as of everything that can be read in the journal now, or a little later. `schemas` are known to the view
     /// too, where the store has come past the changes before them and not yet to them.
     pub fn view(&self, schemas: &[Schema], stop: &Stop) -> Result<View> {
-        let end = self.journal.visible_sequence();
+        self.catch_up(self.journal.visible_sequence(), stop)?;
+        // Another step may have ended in the middle of a transaction; what is durable ends after one.
+        let mut open = self.lock();
+        self.roll_locked(&mut open, self.journal.durable_sequence(), Duration::MAX)?;
+        let store = &mut self.opened(&mut open)?.store;
+        schemas.iter().try_for_each(|schema| store.learn(schema)).map_err(|error| self.refused(error))?;
+        Ok(store.view())
+    }
+
+    /// The row of `schema`'s table with the same key as `row`, as of where the store was rolled to.
+    pub fn latest(&self, schema: &Schema, row: &Row<'_>) -> Result<Option<StoredRow>> {
+        let mut open = self.lock();
+        let store = &mut self.opened(&mut open)?.store;
+        let found = store.learn(schema).and_then(|()| store.latest(schema.id, row));
+        found.map_err(|error| self.refused(error))
+    }
+
+    /// Rolls the store forward to `end`, which is visible; waits until that is durable.
+    pub fn catch_up(&self, end: u64, stop: &Stop) -> Result<()> {
         let stopped = || Error::reconnect(format!("source {}: stopped while its rows were gathered", self.source));
         while !self.journal.wait_durable(end, Instant::now() + STEP).map_err(journal_error)? {
             if stop.is_stopped() {
@@ -99,12 +117,7 @@ impl Rows {
                 return Err(stopped());
             }
         }
-        // Another step may have ended in the middle of a transaction; what is durable ends after one.
-        let mut open = self.lock();
-        self.roll_locked(&mut open, self.journal.durable_sequence(), Duration::MAX)?;
-        let store = &mut self.opened(&mut open)?.store;
-        schemas.iter().try_for_each(|schema| store.learn(schema)).map_err(|error| self.refused(error))?;
-        Ok(store.view())
+        Ok(())
     }
 
     /// Closes the store when nobody has used it for a while.
@@ -194,7 +207,8 @@ impl Rows {
         RowStore::open(&self.dir, StoreOptions::default()).map_err(|error| self.refused(error))
     }
 
-    fn refused(&self, error: headwater_store::Error) -> Error {
+    /// What the engine does about an error of the store.
+    pub fn refused(&self, error: headwater_store::Error) -> Error {
         let what = format!("the row store of source {}", self.source);
         match error {
             headwater_store::Error::Storage { .. } => Error::retry_after(RETRY, what).source(error),

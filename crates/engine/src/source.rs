@@ -3,10 +3,11 @@
 //! Invariant: an error of kind `Stop` ends the source until a person acts; every other one is tried again for ever.
 
 use crate::intake::{JournalIntake, journal_error};
-use crate::options::{EngineOptions, SourceSpec};
+use crate::options::{EngineOptions, SourceSpec, TableFilter};
 use crate::rows::Rows;
 use crate::status::SourceStatus;
 use crate::stop::{BackOff, Joined, Stop, join_until};
+use crate::unlogged::Unlogged;
 use headwater_journal::Journal;
 use headwater_model::source::{Intake, Probe, SourceReport};
 use headwater_model::{Error, Kind, Result};
@@ -155,10 +156,10 @@ pub struct SourceThread {
 impl SourceThread {
     /// Opens the journal and starts the thread. A journal that cannot be opened is an error here, not later. `followers`
     /// is how many will follow it.
-    pub fn start(spec: &SourceSpec, options: &EngineOptions, followers: usize) -> Result<Self> {
+    pub fn start(spec: &SourceSpec, options: &EngineOptions, followers: Vec<TableFilter>) -> Result<Self> {
         let folder = options.data_dir.join("journal").join(&spec.name);
         let opened = headwater_journal::open(&folder, options.journal.clone()).map_err(journal_error)?;
-        let shared = Arc::new(Shared::new(&spec.name, followers));
+        let shared = Arc::new(Shared::new(&spec.name, followers.len()));
         if let Some(cut) = &opened.recovered.truncated {
             tracing::warn!(source = %spec.name, ?cut, "a torn tail was cut off the journal; the log is read again from there");
         }
@@ -166,8 +167,16 @@ impl SourceThread {
         let rows = Arc::new(Rows::new(&spec.name, options.data_dir.join("store").join(&spec.name), journal.clone()));
         let mut source = (spec.build)()?;
         let (probe, stopper) = (source.probe(), source.stopper());
-        let mut intake =
-            JournalIntake::new(opened.writer, opened.recovered.position, &spec.topics, shared.clone(), rows.clone())?;
+        let recent = options.data_dir.join("recent").join(&spec.name);
+        let unlogged = Unlogged::new(rows.clone(), recent, followers, shared.clone());
+        let mut intake = JournalIntake::new(
+            opened.writer,
+            opened.recovered.position,
+            &spec.topics,
+            shared.clone(),
+            rows.clone(),
+            unlogged,
+        )?;
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name(format!("source-{}", spec.name))

@@ -42,6 +42,9 @@ pub struct SourceStatus {
     pub rate_changes_per_s: f64,
     /// Bytes that followers hold back beyond what retention would keep.
     pub held_bytes: u64,
+    /// Rows since the start with values that the log did not carry, and of which nothing was known to fill them in from.
+    #[serde(default)]
+    pub unfilled_rows: u64,
     /// What went wrong last, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

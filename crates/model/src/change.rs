@@ -75,6 +75,13 @@ pub struct Change<'a> {
     pub message: Option<Message<'a>>,
 }
 
+impl Change<'_> {
+    /// The change with what the log itself carried of its rows.
+    pub fn as_logged(self) -> Self {
+        Change { before: self.before.map(Row::as_logged), after: self.after.map(Row::as_logged), ..self }
+    }
+}
+
 /// Kind bytes of items. Part of the journal's format: numbers are never reused.
 pub(crate) mod kind {
     pub const CREATE: u8 = 1;

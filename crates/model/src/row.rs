@@ -1,4 +1,5 @@
-//! A row: the number of its columns, then each value in the schema's order.
+//! A row: the number of its columns, then each value in the schema's order. A value that the log did not carry may have been
+//! filled in; it bears a mark, and [`Row::as_logged`] shows the row without it.
 //!
 //! Invariant: a row is self-describing; its values can be read without its schema, which gives only their names.
 
@@ -10,6 +11,7 @@ use crate::varint::{put_u64, take_u64};
 pub struct Row<'a> {
     count: usize,
     values: &'a [u8],
+    as_logged: bool,
 }
 
 impl<'a> Row<'a> {
@@ -20,13 +22,51 @@ impl<'a> Row<'a> {
         for _ in 0..count {
             Value::decode(input)?;
         }
-        Some(Row { count, values: &start[..start.len() - input.len()] })
+        Some(Row { count, values: &start[..start.len() - input.len()], as_logged: false })
     }
 
-    /// Appends this row again, byte for byte.
+    /// The row with what the log itself carried: what was filled in is [`Value::Absent`].
+    pub fn as_logged(self) -> Row<'a> {
+        Row { as_logged: true, ..self }
+    }
+
+    /// Appends this row again, byte for byte, with what was filled in.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_u64(out, self.count as u64);
         out.extend_from_slice(self.values);
+    }
+
+    /// Appends this row with each column that the log did not carry filled in from `known`, whose columns stand where
+    /// `places` says. Answers whether none is missing now.
+    pub fn encode_filled(&self, known: &Row<'_>, places: &[Option<usize>], out: &mut Vec<u8>) -> bool {
+        let known: Vec<Value<'_>> = known.values().collect();
+        let mut is_whole = true;
+        let mut writer = RowWriter::begin(out, self.count);
+        for (index, value) in self.values().enumerate() {
+            if value != Value::Absent {
+                writer.put(value);
+                continue;
+            }
+            let place = places.get(index).copied().flatten();
+            match place.and_then(|place| known.get(place)).filter(|value| **value != Value::Absent) {
+                Some(value) => writer.put_filled(*value),
+                None => {
+                    is_whole = false;
+                    writer.put(Value::Absent);
+                }
+            }
+        }
+        is_whole
+    }
+
+    /// Whether the log did not carry some column, and nothing was filled in for it.
+    pub fn is_partial(&self) -> bool {
+        self.values().any(|value| value == Value::Absent)
+    }
+
+    /// Whether all columns in `key` are there.
+    pub fn has(&self, key: &[u16]) -> bool {
+        key.iter().all(|&column| self.get(usize::from(column)).is_some_and(|value| value != Value::Absent))
     }
 
     /// Appends the values of the columns in `key`, in key order: what identifies the row.
@@ -47,10 +87,15 @@ impl<'a> Row<'a> {
     }
 
     /// The values, in the schema's order.
+    #[inline]
     pub fn values(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let mut rest = self.values;
+        let (mut rest, as_logged) = (self.values, self.as_logged);
         // `decode` has read every value once, so this ends only at the last one.
-        std::iter::from_fn(move || Value::decode(&mut rest))
+        std::iter::from_fn(move || {
+            let is_hidden = as_logged && Value::is_filled(rest);
+            let value = Value::decode(&mut rest)?;
+            Some(if is_hidden { Value::Absent } else { value })
+        })
     }
 
     /// The value of column `index`, walking past those before it.
@@ -79,6 +124,15 @@ impl<'a> RowWriter<'a> {
         debug_assert!(self.left > 0, "more values than the row has columns");
         self.left -= 1;
         value.encode(self.out);
+    }
+}
+
+impl RowWriter<'_> {
+    /// Writes the next column, which was filled in.
+    pub fn put_filled(&mut self, value: Value<'_>) {
+        debug_assert!(self.left > 0, "more values than the row has columns");
+        self.left -= 1;
+        value.encode_filled(self.out);
     }
 }
 

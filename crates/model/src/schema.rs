@@ -202,6 +202,11 @@ impl Schema {
         self.message_key.as_deref().unwrap_or(&self.key)
     }
 
+    /// Where each of this schema's columns stands in rows of `other`, another shape of the table.
+    pub fn places_in(&self, other: &Schema) -> Vec<Option<usize>> {
+        self.columns.iter().map(|column| other.column(&column.name).map(|(place, _)| place)).collect()
+    }
+
     /// `database.table`.
     pub fn full_name(&self) -> String {
         format!("{}.{}", self.database, self.table)

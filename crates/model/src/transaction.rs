@@ -4,9 +4,11 @@
 //! items of a transaction too large for memory can stand elsewhere, in parts that begin at an item.
 
 use crate::change::{
-    Changes, Damaged, Message, Op, SnapshotMarker, begin_change, end_item, put_marker, put_message, put_statement,
+    Change, Changes, Damaged, Message, Op, SnapshotMarker, begin_change, end_item, put_marker, put_message,
+    put_statement,
 };
 use crate::header::TransactionHeader;
+use crate::row::Row;
 use crate::varint::{put_u64, take_bytes};
 
 /// How many changes of each sort a transaction holds for one schema: all that numbering its topic records needs.
@@ -37,6 +39,7 @@ pub struct TransactionBuilder {
     open: Option<usize>,
     changes: u32,
     tallies: Vec<Tally>,
+    is_partial: bool,
 }
 
 impl TransactionBuilder {
@@ -46,6 +49,30 @@ impl TransactionBuilder {
         self.open = None;
         self.changes = 0;
         self.tallies.clear();
+        self.is_partial = false;
+    }
+
+    /// Says that there are changes of a table of whose old rows, or unchanged values, the log does not carry all.
+    pub fn set_partial(&mut self) {
+        self.is_partial = true;
+    }
+
+    /// Whether the log carries less than all of the rows of a table that is changed here.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
+    /// Appends a change again, with these rows. `key_changed` as for [`Self::end`].
+    pub fn copy(&mut self, change: &Change<'_>, rows: [Option<Row<'_>>; 2], key_changed: bool) {
+        if let Some(message) = &change.message {
+            return self.message(change.place, message);
+        }
+        let out = match change.marker {
+            Some(marker) => self.begin_read(change.schema, change.row, marker),
+            None => self.begin(change.op, change.schema, change.place, change.row),
+        };
+        rows.into_iter().flatten().for_each(|row| row.encode(out));
+        self.end(change.op, change.schema, key_changed);
     }
 
     /// Appends the statement that made the changes that follow.

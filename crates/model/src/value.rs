@@ -163,6 +163,8 @@ mod tag {
     /// A date whose year is not of four digits: the year stands before it.
     pub const FAR_DATE: u8 = 28;
     pub const FAR_DATE_TIME: u8 = 29;
+    /// Before a value that the log did not carry and that was filled in from the row as it was.
+    pub const FILLED: u8 = 30;
 }
 
 impl Date {
@@ -280,9 +282,25 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Takes one value off the front of `input`; `None` when the bytes are cut off or not of this encoding.
+    /// Appends this value as one that the log did not carry and that was filled in.
+    pub fn encode_filled(self, out: &mut Vec<u8>) {
+        out.push(tag::FILLED);
+        self.encode(out);
+    }
+
+    /// Whether the value at the front of `input` was filled in.
+    #[inline]
+    pub(crate) fn is_filled(input: &[u8]) -> bool {
+        input.first() == Some(&tag::FILLED)
+    }
+
+    /// Takes one value off the front of `input`; `None` when the bytes are cut off or not of this encoding. That a value was
+    /// filled in is not seen here.
     #[inline]
     pub fn decode(input: &mut &'a [u8]) -> Option<Value<'a>> {
+        if Self::is_filled(input) {
+            *input = &input[1..];
+        }
         Self::decode_within(input, ARRAYS_NESTED_MAX)
     }
 

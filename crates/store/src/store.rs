@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::key::{ALIKE_MAX, Name, Naming, table_prefix};
-use crate::view::{Entry, View};
+use crate::view::{Entry, StoredRow, View};
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -213,7 +213,15 @@ impl RowStore {
             self.commit(sequence)?;
             return self.truncate(&naming.table);
         }
-        let after = change.after.as_ref().map(|after| naming.name(after)).transpose()?;
+        // An old row without its key is the same row as the new one.
+        let before = change.before.filter(|before| naming.is_counted || before.has(&schema.key)).or(change.after);
+        let mut filled = Vec::new();
+        let after = match change.after.filter(|after| !naming.is_counted && after.is_partial()) {
+            None => change.after,
+            Some(after) => self.filled(&after, before.as_ref(), &schema, &mut filled)?,
+        };
+        let (change, row) = (Change { before: change.before.and(before), ..*change }, after);
+        let after = row.as_ref().map(|after| naming.name(after)).transpose()?;
         if let Some(before) = &change.before {
             let name = naming.name(before)?;
             let is_former = self.has_former(&naming) && !self.holds(&name, before, &naming)?;
@@ -223,10 +231,50 @@ impl RowStore {
                 self.remove(name, before, &naming)?;
             }
         }
-        match change.after.as_ref().zip(after) {
+        match row.as_ref().zip(after) {
             Some((row, name)) => self.put(name, row, change.schema, sequence, &naming),
             None => Ok(()),
         }
+    }
+
+    /// The row as it was before, with what the log did not carry of the new one taken from it.
+    fn filled<'f>(
+        &self,
+        after: &Row<'f>,
+        before: Option<&Row<'_>>,
+        schema: &Schema,
+        out: &'f mut Vec<u8>,
+    ) -> Result<Option<Row<'f>>> {
+        let Some(held) = self.latest(schema.id, before.unwrap_or(after))? else { return Ok(Some(*after)) };
+        let (Some(written), Some(known)) = (self.schemas.get(&held.schema), held.row()) else {
+            return Ok(Some(*after));
+        };
+        after.encode_filled(&known, &schema.places_in(&written.schema), out);
+        Ok(Row::decode(&mut &out[..]))
+    }
+
+    /// The row with the same key as `row`, which has the columns of `schema`, as it is now; `None` for a table without a
+    /// key.
+    pub fn latest(&self, schema: u32, row: &Row<'_>) -> Result<Option<StoredRow>> {
+        let known = self.schemas.get(&schema).ok_or(Error::UnknownSchema(schema))?;
+        if known.naming.is_counted {
+            return Ok(None);
+        }
+        let formers = self.namings.get(&known.naming.table).into_iter().flatten();
+        let formers = formers.filter(|other| !other.is_same(&known.naming) && !other.is_counted);
+        for naming in
+            std::iter::once(known.naming.clone()).chain(formers.filter_map(|former| former.over(&known.schema)))
+        {
+            if let Some(bytes) = self.get(&exact(naming.name(row)?))? {
+                return self.decode(&bytes).map(|entry| Some(StoredRow::of(entry)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The schema with this number, if it has been learnt.
+    pub fn schema(&self, id: u32) -> Option<&Arc<Schema>> {
+        self.schemas.get(&id).map(|known| &known.schema)
     }
 
     /// Bytes that wait for [`Self::commit`].

@@ -53,7 +53,7 @@ pub struct StoredRow {
 }
 
 impl StoredRow {
-    fn of((entry, row): (Entry, Row<'_>)) -> StoredRow {
+    pub(crate) fn of((entry, row): (Entry, Row<'_>)) -> StoredRow {
         let mut bytes = Vec::new();
         row.encode(&mut bytes);
         StoredRow { schema: entry.schema, sequence: entry.sequence, count: entry.count, row: bytes }

@@ -54,6 +54,9 @@ fn source(source: &SourceStatus) -> String {
     if let Some((read, all)) = source.snapshot_rows {
         out.push_str(&format!("  snapshot: {read} rows of about {all}\n"));
     }
+    if source.unfilled_rows > 0 {
+        out.push_str(&format!("  {} rows lack values that the log did not carry\n", source.unfilled_rows));
+    }
     if source.held_bytes > 0 {
         out.push_str(&format!("  {} are held back for followers\n", bytes(source.held_bytes)));
     }

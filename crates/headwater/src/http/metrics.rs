@@ -8,13 +8,18 @@ use std::fmt::Write;
 /// What is told of every source: name, help, value.
 type Gauge<T> = (&'static str, &'static str, fn(&T) -> f64);
 
-const SOURCE_GAUGES: [Gauge<SourceStatus>; 7] = [
+const SOURCE_GAUGES: [Gauge<SourceStatus>; 8] = [
     ("headwater_source_up", "1 while the source reads the log.", |source| f64::from(u8::from(source_is_up(source)))),
     ("headwater_source_sequence", "Sequence of the next change.", |source| source.sequence as f64),
     ("headwater_source_durable_sequence", "Changes below this are on disk.", |source| source.durable_sequence as f64),
     ("headwater_source_first_sequence", "First change that the journal holds.", |source| source.first_sequence as f64),
     ("headwater_source_journal_bytes", "Size of the journal.", |source| source.journal_bytes as f64),
     ("headwater_source_held_bytes", "Bytes held back for followers.", |source| source.held_bytes as f64),
+    (
+        "headwater_source_unfilled_rows",
+        "Rows with values that the log did not carry and that could not be filled in.",
+        |source| source.unfilled_rows as f64,
+    ),
     ("headwater_source_changes_per_second", "Changes read.", |source| source.rate_changes_per_s),
 ];
 

@@ -164,7 +164,10 @@ impl Bound {
                 "the log does not carry column {} of a row of {}, so it cannot be written",
                 self.names[place], self.table
             ))
-            .hint("Set binlog_row_image=FULL on the server and take a new snapshot of the table.")),
+            .hint(
+                "Have whole rows logged from now on (MySQL: binlog_row_image=FULL; PostgreSQL: ALTER TABLE … REPLICA IDENTITY \
+                 FULL), and rebuild this sink after a new snapshot of the table.",
+            )),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::catalogue::Catalogue;
 use super::config::{Options, SnapshotMode};
-use super::decode::{PlannedColumn, Relation, RowPlan, Table, Types};
+use super::decode::{Identity, PlannedColumn, Relation, RowPlan, Table, Types};
 use super::lsn::Lsn;
 use super::snapshot::{TABLE_PREFIX, TableState};
 use headwater_model::source::{Intake, StateUpdate};
@@ -31,6 +31,8 @@ pub struct Captured {
     pub key: Vec<u16>,
     /// The snapshot holds what was committed before.
     pub read_as_of: Lsn,
+    /// The log carries old rows whole.
+    pub is_whole: bool,
 }
 
 /// Everything that is known of tables.
@@ -97,7 +99,8 @@ impl Tables {
         let read_as_of = self.read_as_of.get(&name).copied().unwrap_or_default();
         let schema = self.publish(shape.schema);
         let key = schema.record_key().to_vec();
-        let captured = Captured { plan, schema: schema.id, key, read_as_of };
+        let is_whole = relation.identity == Identity::Full;
+        let captured = Captured { plan, schema: schema.id, key, read_as_of, is_whole };
         self.relations.insert(relation.oid, Mapped::Captured(Box::new(captured)));
         Ok(())
     }

@@ -128,6 +128,9 @@ impl Transactions {
     fn insert(&mut self, place: Lsn, relation: u32, new: Tuple<'_>) -> Result<()> {
         let captured = captured(&mut self.tables, self.open.as_ref(), &self.source, place, relation)?;
         let Some(captured) = captured else { return Ok(()) };
+        if !captured.is_whole {
+            self.changes.set_partial();
+        }
         let out = self.changes.begin(Op::Create, captured.schema, place.0, 0);
         captured.plan.row(new.cells(), out).map_err(|error| unreadable(&self.source, place, error))?;
         self.changes.end(Op::Create, captured.schema, false);
@@ -137,6 +140,9 @@ impl Transactions {
     fn update(&mut self, place: Lsn, relation: u32, old: Option<Old<'_>>, new: Tuple<'_>) -> Result<()> {
         let captured = captured(&mut self.tables, self.open.as_ref(), &self.source, place, relation)?;
         let Some(captured) = captured else { return Ok(()) };
+        if !captured.is_whole {
+            self.changes.set_partial();
+        }
         let unreadable = |error| unreadable(&self.source, place, error);
         let out = self.changes.begin(Op::Update, captured.schema, place.0, 0);
         let start = out.len();
@@ -157,6 +163,9 @@ impl Transactions {
     fn delete(&mut self, place: Lsn, relation: u32, old: Old<'_>) -> Result<()> {
         let captured = captured(&mut self.tables, self.open.as_ref(), &self.source, place, relation)?;
         let Some(captured) = captured else { return Ok(()) };
+        if !captured.is_whole {
+            self.changes.set_partial();
+        }
         let out = self.changes.begin(Op::Delete, captured.schema, place.0, 0);
         let old = captured.plan.old_row(Some(old), out);
         old.map_err(|error| unreadable(&self.source, place, error))?;
