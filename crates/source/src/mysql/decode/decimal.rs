@@ -6,11 +6,17 @@
 
 use super::bytes::{Bad, Read, be_uint};
 
-/// MySQL's limit of digits.
-pub const PRECISION_MAX: u8 = 65;
+/// MySQL's limit of a column's digits.
+const PRECISION_MAX: u8 = 65;
+
+/// The limit of a computed number, which fills its nine words: a value inside JSON is kept as it was computed.
+const COMPUTED_PRECISION_MAX: u8 = 81;
 
 /// The longest text: sign, digits, point, and the zero before it.
-pub const TEXT_MAX: usize = PRECISION_MAX as usize + 3;
+pub const TEXT_MAX: usize = COMPUTED_PRECISION_MAX as usize + 3;
+
+/// The most bytes of a packed number: nine groups of nine digits, of which two may be cut in two parts.
+const PACKED_MAX: usize = 40;
 
 /// Bytes that a group of 0 to 9 digits takes.
 const GROUP_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
@@ -29,9 +35,18 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// `None` when there is no such DECIMAL.
+    /// A column's; `None` when there is no such DECIMAL.
     pub fn new(precision: u8, scale: u8) -> Option<Layout> {
-        if precision == 0 || precision > PRECISION_MAX || scale > precision {
+        Self::within(PRECISION_MAX, precision, scale)
+    }
+
+    /// A computed number's, whose digits may be more than a column's because whole words of nine are counted.
+    pub fn computed(precision: u8, scale: u8) -> Option<Layout> {
+        Self::within(COMPUTED_PRECISION_MAX, precision, scale)
+    }
+
+    fn within(precision_max: u8, precision: u8, scale: u8) -> Option<Layout> {
+        if precision == 0 || precision > precision_max || scale > precision {
             return None;
         }
         let whole = precision - scale;
@@ -59,7 +74,7 @@ impl Layout {
         }
         let negative = packed[0] & 0x80 == 0;
         let flip = if negative { 0xff } else { 0 };
-        let mut plain = [0u8; 32];
+        let mut plain = [0u8; PACKED_MAX];
         for (to, from) in plain.iter_mut().zip(packed) {
             *to = from ^ flip;
         }
@@ -189,6 +204,22 @@ mod tests {
     }
 
     #[test]
+    fn a_computed_number_counts_whole_words() {
+        let text = "12345678901234567890123456789012345.123456789012345678901234567890";
+        assert!(Layout::new(66, 30).is_none());
+        let layout = Layout::computed(66, 30).unwrap();
+        assert_eq!(layout.write(&pack(text, 66, 30), &mut [0; TEXT_MAX]), Ok(text));
+        let most = "9".repeat(81);
+        for scale in 0..=30 {
+            let layout = Layout::computed(81, scale).unwrap();
+            let (whole, fraction) = most.split_at(81 - usize::from(scale));
+            let text = if scale == 0 { whole.to_owned() } else { format!("-{whole}.{fraction}") };
+            assert_eq!(layout.write(&pack(&text, 81, scale), &mut [0; TEXT_MAX]), Ok(text.as_str()));
+        }
+        assert!(Layout::computed(82, 0).is_none());
+    }
+
+    #[test]
     fn a_group_larger_than_its_digits_is_refused() {
         let layout = Layout::new(9, 0).unwrap();
         assert!(layout.write(&[0xff, 0xff, 0xff, 0xff], &mut [0; TEXT_MAX]).is_err());
@@ -211,8 +242,8 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_an_answer(precision in 0u8..=80, scale in 0u8..=80, bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            if let Some(layout) = Layout::new(precision, scale) {
+        fn any_bytes_are_an_answer(precision in 0u8..=90, scale in 0u8..=90, bytes in proptest::collection::vec(any::<u8>(), 0..50)) {
+            if let Some(layout) = Layout::computed(precision, scale) {
                 let _ = layout.write(&bytes, &mut [0; TEXT_MAX]);
             }
         }

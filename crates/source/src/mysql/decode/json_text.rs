@@ -126,7 +126,7 @@ fn write_opaque(kind: u8, bytes: &[u8], out: &mut Vec<u8>) -> Read<()> {
         ty::NEWDECIMAL => {
             const WHAT: Bad = Bad("a DECIMAL inside JSON");
             let (&[precision, scale], packed) = bytes.split_first_chunk().ok_or(WHAT)?;
-            let layout = Layout::new(precision, scale).ok_or(WHAT)?;
+            let layout = Layout::computed(precision, scale).ok_or(WHAT)?;
             let packed = packed.get(..layout.bytes()).ok_or(WHAT)?;
             let mut text = [0; TEXT_MAX];
             out.extend_from_slice(layout.write(packed, &mut text)?.as_bytes());
