@@ -44,6 +44,8 @@ pub(crate) struct Source {
     /// What `snapshot` shows in the stream, where it is not set.
     streamed: &'static str,
     include_query: bool,
+    /// As the original has it, also where it knows less than the log says.
+    exact: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -183,7 +185,13 @@ impl Source {
             table: table.to_owned(),
         };
         let streamed = if options.value.replace_null { "\"false\"" } else { "null" };
-        let mut source = Source { parts: Vec::new(), texts, streamed, include_query: options.include_query };
+        let mut source = Source {
+            parts: Vec::new(),
+            texts,
+            streamed,
+            include_query: options.include_query,
+            exact: options.is_exact(),
+        };
         let mut text = b"{".to_vec();
         for (index, field) in fields(options.connector).iter().enumerate() {
             if index > 0 {
@@ -235,12 +243,20 @@ impl Source {
             },
             // Rows of a snapshot have no number.
             SourceField::Row if event.change.op == Op::Read => json::integer(out, 0),
+            SourceField::Row if event.change.op == Op::Truncate && !self.exact => json::integer(out, 0),
             SourceField::Row => json::integer(out, i64::from(event.change.row)),
+            SourceField::Thread if self.hides_thread(event) => out.extend_from_slice(b"null"),
             _ => match &header.origin {
                 Origin::Wal { .. } | Origin::WalSnapshot { .. } => write_wal(out, field, event),
                 _ => write_binlog(out, field, event),
             },
         }
+    }
+
+    /// The original takes the session from BEGIN alone, which a TRUNCATE has not, and MariaDB's log neither.
+    fn hides_thread(&self, event: &Event<'_, '_>) -> bool {
+        let unsaid = self.texts.connector == Connector::Mariadb.name() || event.change.op == Op::Truncate;
+        self.exact && unsaid
     }
 
     fn write_constant(&self, out: &mut Vec<u8>, field: SourceField) -> bool {

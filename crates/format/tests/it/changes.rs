@@ -48,7 +48,7 @@ fn changes() -> TransactionBuilder {
         }
         builder.end(op, 1, after == Some(2));
     }
-    builder.begin(Op::Truncate, 1, 600, 0);
+    builder.begin(Op::Truncate, 1, 600, 7);
     builder.end(Op::Truncate, 1, false);
     builder
 }
@@ -145,4 +145,26 @@ fn exact_reproduces_what_right_corrects() {
     let (created, read, _) = plain(Compat::Right);
     assert_eq!(created, read);
     expect![[r#"{"id":1,"kind":"a,b","price":1234567.9"#]].assert_eq(&read);
+}
+
+#[test]
+fn a_session_is_shown_where_the_original_knows_it() {
+    let source = |compat, connector, change: usize| {
+        let skipped = Skipped { create: false, update: false, delete: false, truncate: false };
+        let mut options = Options { compat, connector, skipped, ..Options::default() };
+        (options.key.schemas, options.value.schemas) = (false, false);
+        let line = made(&table(options), None)[change].join("\n");
+        let member = |name: &str| line.split(&format!("\"{name}\":")).nth(1).and_then(|rest| rest.split(',').next());
+        (member("row").map(str::to_owned), member("thread").map(str::to_owned))
+    };
+    for (compat, connector, change, row, thread) in [
+        (Compat::Exact, Connector::Mysql, 0, "0", "3"),
+        (Compat::Exact, Connector::Mysql, 5, "7", "null"),
+        (Compat::Exact, Connector::Mariadb, 0, "0", "null"),
+        (Compat::Right, Connector::Mysql, 5, "0", "3"),
+        (Compat::Right, Connector::Mariadb, 0, "0", "3"),
+    ] {
+        let shown = source(compat, connector, change);
+        assert_eq!(shown, (Some(row.into()), Some(thread.into())), "{compat:?} {connector:?} change {change}");
+    }
 }

@@ -68,6 +68,11 @@ impl Statement {
             _ => Statement::Other,
         }
     }
+
+    /// Whether it begins or ends an XA transaction.
+    pub fn is_xa(&self) -> bool {
+        matches!(self, Statement::XaStart(_) | Statement::XaCommit(_) | Statement::XaRollback(_))
+    }
 }
 
 fn rollback(mut words: Words<'_>) -> Statement {

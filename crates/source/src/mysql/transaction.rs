@@ -61,6 +61,8 @@ pub struct Transactions {
     pub snapshot_is_stale: bool,
     /// Where an idle server said that its log ends.
     heard: LogPlace,
+    /// The number of the last row of captured tables: Debezium shows it with a TRUNCATE, which has none of its own.
+    last_row: u32,
     /// The position has moved since anything was appended.
     pub(super) moved: bool,
     /// Set while the log before the first position is read, for XA transactions alone.
@@ -107,6 +109,7 @@ impl Transactions {
             snapshot: None,
             snapshot_is_stale: false,
             heard: LogPlace::default(),
+            last_row: 0,
             moved: false,
             looking_back: None,
             header: Vec::new(),
@@ -271,9 +274,12 @@ impl Transactions {
             self.statement_is_due = false;
             self.changes.statement(&self.statement);
         }
+        let earlier = self.changes.changes();
         if let Err(error) = rows.transcode(plan, self.start, &mut self.changes) {
             return Err(self.undecodable(error));
         }
+        let read = self.changes.changes().wrapping_sub(earlier);
+        self.last_row = read.checked_sub(1).unwrap_or(self.last_row);
         if self.changes.len() > self.bytes_max {
             self.spill(intake)?;
         }
@@ -323,9 +329,8 @@ impl Transactions {
 
     fn query(&mut self, header: &EventHeader, query: &Query<'_>, intake: &mut dyn Intake) -> Result<()> {
         let open = self.open.get_or_insert_with(|| Open::new(Txid::None, header.server_id, self.start, 0));
-        open.thread = u64::from(query.thread);
         if &*query.sql == b"BEGIN" {
-            open.began = true;
+            (open.began, open.thread) = (true, u64::from(query.thread));
             return Ok(());
         }
         // A client may send binary, or a character set that is not known here, and UTF-8 all the same.
@@ -333,6 +338,11 @@ impl Transactions {
         let is_text = text.is_some();
         let text = text.unwrap_or_else(|| String::from_utf8_lossy(&query.sql));
         let statement = Statement::read(&text);
+        // A BEGIN tells the session, and so does a statement that is a transaction of its own. What ends a transaction may
+        // come from another session than its changes: that of an XA transaction need not be the one that prepared it.
+        if statement == Statement::Begin || !open.began && !statement.is_xa() {
+            open.thread = u64::from(query.thread);
+        }
         if !is_text && statement == Statement::Definition && self.tables.filter().touches(query.database) {
             return Err(self.stop("a statement about tables is not in the character set that it claims").hint(
                 "If it changed a captured table, take a new snapshot after it; please report the client's character set.",
@@ -410,7 +420,7 @@ impl Transactions {
             // What was read of it and is not written yet is gone.
             snapshot.table_changed(schema, Some(&shape))?;
         }
-        self.changes.begin(Op::Truncate, schema, self.start, 0);
+        self.changes.begin(Op::Truncate, schema, self.start, self.last_row);
         self.changes.end(Op::Truncate, schema, false);
         Ok(())
     }
