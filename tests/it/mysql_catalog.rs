@@ -178,10 +178,18 @@ fn compare(
             differ(table, error.to_string(), "a table".to_owned());
             continue;
         }
-        let schema = |catalog: &Catalog| catalog.table(database, table).map(|def| format!("{:?}", def.to_schema(1)));
+        let schema =
+            |catalog: &Catalog| catalog.table(database, table).map(|def| format!("{:?}", printed(def).to_schema(1)));
         differ(table, schema(catalog).unwrap_or_default(), schema(&loaded).unwrap_or_default());
     }
     differences
+}
+
+/// The definition without the names of types that a statement wrote and the server does not print.
+fn printed(def: &TableDef) -> TableDef {
+    let mut def = def.clone();
+    def.columns.iter_mut().for_each(|column| column.alias = None);
+    def
 }
 
 /// The declared columns as information_schema lists them.

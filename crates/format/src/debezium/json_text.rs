@@ -64,12 +64,31 @@ fn opaque(token: &str) -> String {
         parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
     };
     match inner.rsplit_once('.') {
+        Some((whole, fraction)) if fraction.len() == 6 && whole.starts_with('-') && is_clock(whole) => {
+            negative_time(whole, fraction).unwrap_or_else(|| token.to_owned())
+        }
         Some((whole, fraction)) if fraction.len() == 6 && is_clock(whole.rsplit(' ').next().unwrap_or(whole)) => {
             let shown = inner.trim_end_matches('0').trim_end_matches('.');
             format!("\"{shown}\"")
         }
         _ => token.to_owned(),
     }
+}
+
+/// A time below zero: the original takes the packed form apart as if it were above, so that each part bears a sign of its own.
+fn negative_time(whole: &str, fraction: &str) -> Option<String> {
+    let parts: Vec<i64> = whole[1..].split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let [hours @ 0..=999, minutes @ 0..60, seconds @ 0..60] = parts[..] else { return None };
+    let micros: i64 = fraction.parse().ok()?;
+    let packed = -((hours << 12 | minutes << 6 | seconds) << 24 | micros);
+    let value = packed >> 24;
+    let two = |number: i64| if number < 10 { format!("0{number}") } else { number.to_string() };
+    let clock = [-((value >> 12) % 1024), (value >> 6) % 64, value % 64].map(two).join(":");
+    let fraction = match micros {
+        0 => String::new(),
+        _ => format!(".00000-{}", fraction.trim_start_matches('0').trim_end_matches('0')),
+    };
+    Some(format!("\"{clock}{fraction}\""))
 }
 
 /// A double that Java would print with an exponent appears with all of its digits.
@@ -192,6 +211,10 @@ mod tests {
             ("[123.4500, 12345678901234567890.12]", "[123.4500,12345678901234567890.12]"),
             (r#"["base64:type15:AP8=", "12:34:56.000000"]"#, r#"["AP8=","12:34:56"]"#),
             (r#""2020-02-29 12:34:56.123456""#, r#""2020-02-29 12:34:56.123456""#),
+            (r#""-838:59:59.000000""#, r#""839:0-60:0-59""#),
+            (r#""-01:00:00.000000""#, r#""01:00:00""#),
+            (r#""-00:00:01.500000""#, r#""01:0-1:0-2.00000-5""#),
+            (r#""-1:2:60.000000""#, r#""-1:2:60.000000""#),
         ] {
             let mut out = String::new();
             compact(text, &mut out);

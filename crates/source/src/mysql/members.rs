@@ -119,6 +119,7 @@ mod tests {
         ColumnDef {
             name: "c".into(),
             native,
+            alias: None,
             charset: Some(charset.into()),
             nullable: true,
             default: None,

@@ -14,11 +14,10 @@ use headwater_model::{Column, Type};
 pub(crate) fn shape(column: &Column, options: &Options, converter: Converter) -> Shape {
     let number = |kind, zero| Shape::new(Schema::new(kind), Form::Integer, zero);
     let native = column.native.as_str();
+    if let Some(shape) = aliased(column, options).filter(|_| options.is_exact()) {
+        return shape;
+    }
     match &column.kind {
-        // A type that a statement of the stream calls so; in a snapshot it is a TINYINT(1).
-        Type::Int { bits: 8, .. } if native.starts_with("bool") => {
-            Shape::new(Schema::new(Kind::Boolean), Form::Boolean, "false")
-        }
         Type::Int { bits: 8, .. } | Type::Int { bits: 16, unsigned: false } => number(Kind::Int16, "0"),
         Type::Int { bits: 64, unsigned: true } if options.bigint_unsigned == BigintUnsigned::Precise => {
             let options = Options { decimal: super::super::options::DecimalMode::Precise, ..options.clone() };
@@ -60,6 +59,24 @@ pub(crate) fn shape(column: &Column, options: &Options, converter: Converter) ->
         kind => temporal_shape(kind, options.time_precision())
             .map(|shape| adjusted(shape, options))
             .unwrap_or_else(|| text_shape(None)),
+    }
+}
+
+/// What a statement of the stream calls by a name that the server does not keep: in a snapshot these are TINYINT(1), DOUBLE,
+/// FLOAT and LONGTEXT.
+fn aliased(column: &Column, options: &Options) -> Option<Shape> {
+    match (&column.kind, column.native.as_str()) {
+        (Type::Int { bits: 8, .. }, "bool" | "boolean") => {
+            Some(Shape::new(Schema::new(Kind::Boolean), Form::Boolean, "false"))
+        }
+        (Type::Double | Type::Float, "real") => {
+            Some(Shape::new(Schema::new(Kind::Float32), Form::Float { printed: false }, "0.0"))
+        }
+        (Type::Float, "float4") => Some(Shape::new(Schema::new(Kind::Float64), Form::Double(None), "0.0")),
+        (Type::Json, "json") if options.connector == Connector::Mariadb => {
+            Some(Shape::new(Schema::named(Kind::String, "io.debezium.data.Json"), Form::Json, "\"{}\""))
+        }
+        _ => None,
     }
 }
 
@@ -110,4 +127,34 @@ pub(super) fn escape_member(member: &str, text: &mut String) {
 fn scale(native: &str) -> Option<u8> {
     let (_, rest) = native.split_once(',')?;
     rest.split(')').next()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debezium::options::Compat;
+
+    #[test]
+    fn names_of_statements_are_types_of_their_own_in_exact_alone() {
+        let shown = |compat, connector, kind: &Type, native: &str| {
+            let options = Options { compat, connector, ..Options::default() };
+            let shape = shape(&Column::new("c", kind.clone(), native), &options, Converter::default());
+            String::from_utf8(shape.schema.field("c").schema.text()).unwrap()
+        };
+        let tiny = Type::Int { bits: 8, unsigned: false };
+        let json = r#"{"type":"string","optional":false,"name":"io.debezium.data.Json","version":1}"#;
+        let (exact, right) = (Compat::Exact, Compat::Right);
+        for (compat, connector, kind, native, expected) in [
+            (exact, Connector::Mysql, &tiny, "boolean", r#"{"type":"boolean","optional":false}"#),
+            (exact, Connector::Mysql, &tiny, "tinyint(1)", r#"{"type":"int16","optional":false}"#),
+            (right, Connector::Mysql, &tiny, "boolean", r#"{"type":"int16","optional":false}"#),
+            (exact, Connector::Mysql, &Type::Double, "real", r#"{"type":"float","optional":false}"#),
+            (right, Connector::Mysql, &Type::Double, "real", r#"{"type":"double","optional":false}"#),
+            (exact, Connector::Mysql, &Type::Float, "float4", r#"{"type":"double","optional":false}"#),
+            (exact, Connector::Mariadb, &Type::Json, "longtext", r#"{"type":"string","optional":false}"#),
+            (exact, Connector::Mariadb, &Type::Json, "json", json),
+        ] {
+            assert_eq!(shown(compat, connector, kind, native), expected, "{compat:?} {connector:?} {native}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Invariant: text keeps the escapes of SHOW CREATE TABLE, because the original does not undo them. Start at [`default`].
 
 use crate::debezium::columns::{Form, Moment, Shape, rounded};
-use crate::debezium::options::Options;
+use crate::debezium::options::{Connector, Options};
 use headwater_model::value::{Date, DateTime};
 use headwater_model::{Column, Type, Value, calendar};
 
@@ -11,6 +11,13 @@ use headwater_model::{Column, Type, Value, calendar};
 pub(super) fn default(column: &Column, text: &str, shape: &Shape, options: &Options) -> Option<Vec<u8>> {
     let quoted = text.len() > 1 && text.starts_with('\'') && text.ends_with('\'');
     let inner = if quoted { &text[1..text.len() - 1] } else { text };
+    // The original's reader of MariaDB's statements does not know hexadecimal literals.
+    if options.is_exact()
+        && options.connector == Connector::Mariadb
+        && (text.starts_with("0x") || text.starts_with(['x', 'X']))
+    {
+        return None;
+    }
     let unescaped = if options.is_exact() { inner.to_owned() } else { unescape(inner) };
     let inner = unescaped.as_str();
     let write = |value| written(shape, value);
@@ -253,6 +260,20 @@ mod tests {
                 let got = default_of(&column, default, &shape, &options);
                 assert_eq!(got.as_deref(), shown, "{kind:?} {default} {compat:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_hexadecimal_literal_is_no_default_of_mariadb() {
+        for (connector, compat, shown) in [
+            (Connector::Mysql, Compat::Exact, Some("\"MDEwMg==\"")),
+            (Connector::Mariadb, Compat::Exact, None),
+            (Connector::Mariadb, Compat::Right, Some("\"AQI=\"")),
+        ] {
+            let options = Options { compat, connector, ..Options::default() };
+            let column = Column::new("c", Type::Bytes { fixed: None }, "");
+            let shape = shape(&column, &options, Converter::default()).unwrap();
+            assert_eq!(default_of(&column, "x'0102'", &shape, &options).as_deref(), shown, "{connector:?} {compat:?}");
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) fn sequence(name: (String, String), database_charset: &str) -> TableD
     let column = |name: &str, bits, width, unsigned| ColumnDef {
         name: name.to_owned(),
         native: Native::Int { bits, width: Some(width), sign: Sign { unsigned, zerofill: false } },
+        alias: None,
         charset: None,
         nullable: false,
         default: None,

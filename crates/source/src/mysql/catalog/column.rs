@@ -15,6 +15,7 @@ use super::types::{Context, WrittenType, parse_type};
 pub(crate) struct WrittenColumn {
     pub name: String,
     native: Native,
+    alias: Option<&'static str>,
     /// n of TEXT(n) and BLOB(n).
     length: Option<u64>,
     charset: Option<String>,
@@ -36,11 +37,12 @@ pub(crate) const VARCHAR_BYTES_MAX: u64 = 65_535;
 /// A name, a type and attributes, up to the end of the item, or to FIRST or AFTER.
 pub(crate) fn parse_column(cursor: &mut Cursor<'_>, context: Context<'_>) -> Parsed<WrittenColumn> {
     let name = cursor.column()?;
-    let WrittenType { native, charset, length, serial } = parse_type(cursor, context)?;
+    let WrittenType { native, charset, length, serial, alias } = parse_type(cursor, context)?;
     let implicit = context.session.implicit_timestamps && matches!(native, Native::Timestamp { .. });
     let mut column = WrittenColumn {
         name,
         native,
+        alias,
         length,
         charset,
         nullable: (serial || implicit).then_some(false),
@@ -205,6 +207,7 @@ impl WrittenColumn {
         ColumnDef {
             name: self.name,
             native,
+            alias: self.alias.map(str::to_owned),
             charset,
             nullable: self.nullable.unwrap_or(true),
             default,

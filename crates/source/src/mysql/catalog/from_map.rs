@@ -117,6 +117,7 @@ fn column(map: &TableMap<'_>, index: usize, charsets: &Charsets) -> Option<Colum
     Some(ColumnDef {
         name: (*map.metadata.names.get(index)?).to_owned(),
         native,
+        alias: None,
         charset,
         nullable: map.nullable(index),
         default: None,

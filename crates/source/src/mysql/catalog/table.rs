@@ -47,6 +47,9 @@ pub struct ColumnDef {
     pub name: String,
     /// Its type.
     pub native: Native,
+    /// The type's name as a statement of the log wrote it, where that tells more than the type: `boolean`, `real`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
     /// Of text columns alone; `binary` makes bytes of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charset: Option<String>,
@@ -130,8 +133,15 @@ pub(crate) fn same_name(a: &str, b: &str) -> bool {
 impl TableDef {
     /// The table's schema under this id.
     pub fn to_schema(&self, id: u32) -> Schema {
-        let columns = self.layout().iter().map(|column| column.to_model()).collect();
-        Schema::new(id, &self.database, &self.table, columns, self.key())
+        let (layout, key) = (self.layout(), self.key());
+        let mut columns: Vec<Column> = layout.iter().map(|column| column.to_model()).collect();
+        // The server says NOT NULL of no row time, so that readers of its statements take one that the table names for a column
+        // that may be NULL, unless it is part of the key. Those that the server adds by itself they do not see.
+        for (place, column) in columns.iter_mut().enumerate() {
+            let is_named = layout[place].is_row_time() && !layout[place].is_implicit_row_time();
+            column.nullable |= is_named && !key.contains(&(place as u16));
+        }
+        Schema::new(id, &self.database, &self.table, columns, key)
     }
 
     /// The columns that the log's rows carry, in order: the declared ones, then MariaDB's own.
@@ -213,6 +223,7 @@ impl ColumnDef {
         ColumnDef {
             name: name.to_owned(),
             native: Native::Timestamp { fraction: 6 },
+            alias: None,
             charset: None,
             nullable: false,
             default: None,
@@ -222,11 +233,21 @@ impl ColumnDef {
         }
     }
 
+    fn is_row_time(&self) -> bool {
+        matches!(self.generated, Some(Generated::RowStart | Generated::RowEnd))
+    }
+
+    /// Under the names that MariaDB gives to those of its own.
+    fn is_implicit_row_time(&self) -> bool {
+        self.hidden && matches!(self.name.as_str(), "row_start" | "row_end")
+    }
+
     fn row_hash(number: usize) -> Self {
         let sign = Sign { unsigned: true, zerofill: false };
         ColumnDef {
             name: format!("DB_ROW_HASH_{number}"),
             native: Native::Int { bits: 64, width: Some(20), sign },
+            alias: None,
             charset: None,
             nullable: true,
             default: None,
@@ -243,11 +264,12 @@ impl ColumnDef {
     }
 
     fn to_model(&self) -> Column {
+        let native = self.alias.clone().unwrap_or_else(|| self.native_text());
         Column {
             nullable: self.nullable,
             default: self.default.clone(),
             hidden: self.hidden,
-            ..Column::new(&self.name, self.native.to_type(self.charset.as_deref()), &self.native_text())
+            ..Column::new(&self.name, self.native.to_type(self.charset.as_deref()), &native)
         }
     }
 }

@@ -546,3 +546,28 @@ fn mariadb_adds_columns_of_its_own() {
           cycle_count bigint(21) not null"#]],
     );
 }
+
+#[test]
+fn readers_see_names_that_the_server_does_not_keep() {
+    let shown = |server, statements: &[&str]| {
+        let mut catalog = catalog(server);
+        statements.iter().for_each(|statement| drop(catalog.apply(&session(0), statement).unwrap()));
+        let schema = catalog.table("d", "t").unwrap().to_schema(1);
+        let column = |column: &headwater_model::Column| {
+            format!("{} {}{}", column.name, column.native, if column.nullable { "?" } else { "" })
+        };
+        schema.columns.iter().map(column).collect::<Vec<_>>().join(", ")
+    };
+    let spelled = "CREATE TABLE t (a BOOL, b BOOLEAN NOT NULL, c REAL, d FLOAT4, e JSON, f TINYINT(1))";
+    let changed = "ALTER TABLE t MODIFY a TINYINT(1), CHANGE f g BOOLEAN, RENAME COLUMN b TO bb";
+    let times = "CREATE TABLE t (id INT PRIMARY KEY, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED \
+                 ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING";
+    for (server, statements, expected) in [
+        (MYSQL, &[spelled][..], "a bool?, b boolean, c real?, d float4?, e json?, f tinyint(1)?"),
+        (MARIADB, &[spelled], "a bool?, b boolean, c real?, d float4?, e json?, f tinyint(1)?"),
+        (MYSQL, &[spelled, changed], "a tinyint(1)?, bb boolean, c real?, d float4?, e json?, g boolean?"),
+        (MARIADB, &[times], "id int(11), s timestamp(6)?, e timestamp(6)"),
+    ] {
+        assert_eq!(shown(server, statements), expected, "{statements:?}");
+    }
+}

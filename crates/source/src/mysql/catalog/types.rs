@@ -16,11 +16,13 @@ pub(crate) struct WrittenType {
     pub length: Option<u64>,
     /// SERIAL: NOT NULL, AUTO_INCREMENT and UNIQUE.
     pub serial: bool,
+    /// The name that was written, where Debezium makes another type of it than of the one that the server prints.
+    pub alias: Option<&'static str>,
 }
 
 impl WrittenType {
     fn new(native: Native) -> Self {
-        WrittenType { native, charset: None, length: None, serial: false }
+        WrittenType { native, charset: None, length: None, serial: false, alias: None }
     }
 
     fn with_charset(mut self, charset: &str) -> Self {
@@ -61,7 +63,21 @@ pub(crate) fn parse_type(cursor: &mut Cursor<'_>, context: Context<'_>) -> Parse
             }),
         },
     };
-    parsed.ok_or(super::cursor::SyntaxError { expected: "a type known to this version", position: start })
+    let written =
+        parsed.ok_or(super::cursor::SyntaxError { expected: "a type known to this version", position: start })?;
+    Ok(WrittenType { alias: alias(&word, context.server), ..written })
+}
+
+/// The names that Debezium's reader of statements takes for types of their own. SHOW CREATE TABLE prints none of them.
+fn alias(word: &str, server: Server) -> Option<&'static str> {
+    match word {
+        "BOOL" => Some("bool"),
+        "BOOLEAN" => Some("boolean"),
+        "REAL" => Some("real"),
+        "FLOAT4" => Some("float4"),
+        "JSON" if server.mariadb => Some("json"),
+        _ => None,
+    }
 }
 
 fn parse_number(cursor: &mut Cursor<'_>, context: Context<'_>, word: &str) -> Parsed<Option<Native>> {
