@@ -9,6 +9,7 @@ mod matching;
 mod normalise;
 mod packed;
 mod record;
+mod right;
 mod scenario;
 mod spelling;
 mod tokens;
@@ -19,6 +20,7 @@ pub use compare::{Counts, Report, compare};
 pub use differences::Difference;
 pub use packed::{pack, scenario, scenarios};
 pub use record::{Digest, Header, Record};
+pub use right::Right;
 pub use scenario::{Phase, Scenario, Waiver};
 
 /// The databases that the captures were made of; each is a folder.

@@ -20,6 +20,7 @@ use std::fs;
 use std::path::Path;
 
 use super::record::digest_of;
+use super::right::{RIGHT, Right};
 use super::{Digest, Header, Record, Scenario};
 use crate::error::Attempt;
 use crate::{Error, Result};
@@ -114,6 +115,10 @@ impl Shelf {
         if digest_of(&scenario.records) != *digest {
             return Err(Error::new(format!("{} is not what was packed; pack it again", path.display())));
         }
+        let path = own.join(RIGHT);
+        if path.exists() {
+            scenario.right = Some(Right::parse(&read(&path)?).attempt(|| format!("read {}", path.display()))?);
+        }
         Ok(scenario)
     }
 }
@@ -138,10 +143,13 @@ pub fn pack(from: &Path, to: &Path, mut say: impl FnMut(&str)) -> Result {
         if digest_of(&unpack(&text, &schemas.lines)?) != digest {
             return Err(Error::new(format!("{}: what was packed does not unpack to the same", scenario.id())));
         }
+        // What is right is written by hand, and outlives the capture.
+        let right = target.join(RIGHT).exists().then(|| read(&target.join(RIGHT))).transpose()?;
         if target.exists() {
             fs::remove_dir_all(&target).attempt(|| format!("remove {}", target.display()))?;
         }
         copy_texts(&own, &target)?;
+        right.map_or(Ok(()), |text| write(&target.join(RIGHT), &text))?;
         write(&target.join(RECORDS), &text)?;
         say(&format!("{kind}/{name}: {} records in {} bytes", records.len(), text.len()));
         digests.insert(name, digest);

@@ -3,11 +3,12 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Record;
+use super::{Record, Right};
 use crate::error::Attempt;
 use crate::{Error, Result};
 
@@ -48,6 +49,8 @@ pub struct Scenario {
     pub expect_failure: Option<String>,
     /// What Debezium wrote, sorted by topic, partition and offset.
     pub records: Vec<Record>,
+    /// What is right, where Debezium loses records or invents some.
+    pub right: Option<Right>,
 }
 
 /// One step of a scenario.
@@ -155,12 +158,21 @@ impl Scenario {
             repeating_topics: document.repeating_topics,
             expect_failure: document.expect_failure,
             records: Vec::new(),
+            right: None,
         }))
     }
 
     /// `KIND/NAME`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.kind, self.name)
+    }
+
+    /// The records that are to be written: Debezium's, but for those that it loses or invents.
+    pub fn expected(&self) -> Result<Cow<'_, [Record]>> {
+        Ok(match &self.right {
+            None => Cow::Borrowed(&self.records),
+            Some(right) => Cow::Owned(right.apply(&self.records).attempt(|| format!("right.jsonl of {}", self.id()))?),
+        })
     }
 
     /// The text of one of its files of SQL.
