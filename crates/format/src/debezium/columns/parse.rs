@@ -35,6 +35,13 @@ pub(crate) fn decode(form: &Form, kind: &Type, raw: &str, snapshot: bool, out: &
             };
             return decode_array(element, kind, raw, snapshot, out);
         }
+        Form::EmptyArray => {
+            // That it is there is all that is known of it.
+            let mut writer = ArrayWriter::default();
+            writer.begin(&[Dimension { length: 0, lower_bound: 0 }]);
+            writer.value().filter(|_| raw == "[]")?.encode(out);
+            return Some(());
+        }
         Form::Point | Form::Geometry => return decode_geometry(raw, out),
         Form::FloatVector | Form::DoubleVector => {
             let numbers: Vec<f64> = serde_json::from_str(raw).ok()?;
