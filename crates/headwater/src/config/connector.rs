@@ -7,6 +7,7 @@ use super::Source;
 use super::debezium::{Fault, Further, SnapshotOrder, Translated};
 use crate::registry::{ConfiguredSource, Registry};
 use headwater_engine::TopicsSpec;
+use headwater_format::debezium::options::MessageKey;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,6 +28,11 @@ pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -
     if let Some(context) = &mut format.context_headers {
         context.run = run_id();
     }
+    let unslashed = |tables: &str| tables.strip_prefix('/')?.strip_suffix('/').map(str::to_owned);
+    format.message_keys.extend(further.keys.iter().map(|key| MessageKey {
+        tables: unslashed(&key.tables).unwrap_or_else(|| key.tables.clone()),
+        columns: key.columns.clone(),
+    }));
     for note in &notes {
         tracing::info!(source = name, "{note}");
     }
