@@ -138,7 +138,9 @@ impl Tables {
         let moved = |old: &u16| places.iter().position(|place| *place == usize::from(*old)).map(|new| new as u16);
         let key: Vec<u16> = keys.row.iter().filter_map(moved).collect();
         let record: Vec<u16> = keys.record.iter().filter_map(moved).collect();
-        let kept = places.iter().map(|place| columns[*place].clone()).collect();
+        // Rows carry a key all the same, but records show it in their keys alone.
+        let hidden = |place: usize| self.options.filter.excludes_column(database, table, &columns[place].name);
+        let kept = places.iter().map(|place| Column { excluded: hidden(*place), ..columns[*place].clone() }).collect();
         let mut schema = Schema::new(0, database, table, kept, key);
         schema.message_key = (record != schema.key).then_some(record);
         schema.comment = found.and_then(|found| found.comment.clone());
