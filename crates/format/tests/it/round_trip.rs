@@ -67,7 +67,7 @@ fn again(mut scenario: Scenario, options: &Options) -> (Scenario, Vec<Record>) {
         }
         given.extend_from_slice(records);
     }
-    scenario.records = given;
+    (scenario.records, scenario.right) = (given, None);
     (scenario, got)
 }
 
