@@ -13,12 +13,15 @@ const UNLIMITED: u64 = 2_147_483_647;
 /// The length that a numeric without one has in the stream.
 const LENGTH_ANY: u64 = 131_089;
 
-/// The parameters that tell a column's type.
-pub(crate) fn source_type(column: &Column, options: &Options) -> Vec<(String, String)> {
-    let (name, length, scale) = match options.is_postgres() {
-        true => postgres(column),
-        false => mysql(column),
-    };
+/// Of a scale below zero so many bits are read.
+const SCALE_BITS: u16 = 0x7ff;
+
+/// The scale of an interval that is cut to some of its fields, and has no digits of a second told.
+const SCALE_ANY: u64 = 65_535;
+
+/// The parameters that tell a column's type, in a snapshot's records or in the stream's.
+pub(crate) fn source_type(column: &Column, options: &Options, snapshot: bool) -> Vec<(String, String)> {
+    let (name, length, scale) = native(column, options, snapshot);
     let mut parameters = vec![("__debezium.source.column.type".to_owned(), name)];
     if let Some(length) = length {
         parameters.push(("__debezium.source.column.length".to_owned(), length.to_string()));
@@ -30,26 +33,40 @@ pub(crate) fn source_type(column: &Column, options: &Options) -> Vec<(String, St
     parameters
 }
 
+/// The name of a column's type, as the parameters tell it.
+pub(crate) fn source_type_name(column: &Column, options: &Options, snapshot: bool) -> String {
+    native(column, options, snapshot).0
+}
+
+/// Name, length and scale.
+type Native = (String, Option<u64>, Option<u64>);
+
+fn native(column: &Column, options: &Options, snapshot: bool) -> Native {
+    match options.is_postgres() {
+        true if snapshot && options.is_exact() => in_snapshot(column, postgres(column)),
+        true => postgres(column),
+        false => mysql(column),
+    }
+}
+
 /// What the driver calls the type of a column in a snapshot, where that is another name than in the stream: a type of
 /// the user's own with its schema, an integer with a sequence of its own.
-pub(crate) fn in_snapshot(column: &Column, parameters: &mut Vec<(String, String)>) {
+fn in_snapshot(column: &Column, (mut name, length, scale): Native) -> Native {
     let is_serial = column.default.as_deref().is_some_and(|text| text.starts_with("nextval("));
-    let type_name = type_name(&column.native);
-    let name = match &column.kind {
-        Type::Int { bits: 16, .. } if is_serial => Some("SMALLSERIAL".to_owned()),
-        Type::Int { bits: 32, .. } if is_serial => Some("SERIAL".to_owned()),
-        Type::Int { bits: 64, .. } if is_serial => Some("BIGSERIAL".to_owned()),
-        _ => type_name.split_once('.').map(|(schema, name)| format!("\"{schema}\".\"{name}\"").to_uppercase()),
-    };
-    for (parameter, value) in parameters.iter_mut() {
-        match (parameter.as_str(), &name) {
-            ("__debezium.source.column.type", Some(name)) => value.clone_from(name),
-            ("__debezium.source.column.length", _) if column.kind == Type::Numeric => "0".clone_into(value),
-            _ => {}
+    let plain = type_name(&column.native);
+    match &column.kind {
+        Type::Int { bits: 16, .. } if is_serial => name = "SMALLSERIAL".to_owned(),
+        Type::Int { bits: 32, .. } if is_serial => name = "SERIAL".to_owned(),
+        Type::Int { bits: 64, .. } if is_serial => name = "BIGSERIAL".to_owned(),
+        _ => {
+            if let Some((schema, _)) = plain.split_once('.') {
+                name = format!("\"{}\".\"{name}\"", schema.trim_matches('"').to_uppercase());
+            }
         }
     }
-    if column.kind == Type::Numeric {
-        parameters.retain(|(parameter, _)| parameter != "__debezium.source.column.scale");
+    match column.kind == Type::Numeric && !is_domain(&column.kind, &column.native) {
+        true => (name, Some(0), None),
+        false => (name, length, scale),
     }
 }
 
@@ -68,12 +85,19 @@ pub(crate) fn type_name(native: &str) -> String {
     name.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The declared length of a column, if its type has one.
-pub(crate) fn length(column: &Column) -> Option<usize> {
+/// The length of a column, if its type has one. Every type of PostgreSQL has one to its driver.
+pub(crate) fn length(column: &Column, options: &Options, snapshot: bool) -> Option<usize> {
     match &column.kind {
+        _ if options.is_postgres() => native(column, options, snapshot).1.map(|length| length as usize),
+        kind => mysql_length(kind, &column.native),
+    }
+}
+
+fn mysql_length(kind: &Type, native: &str) -> Option<usize> {
+    match kind {
         Type::Enum { .. } => Some(1),
         Type::Set { members } => Some(members.len().saturating_mul(2).saturating_sub(1)),
-        _ => numbers(&column.native).first().and_then(|length| usize::try_from(*length).ok()),
+        _ => numbers(native).first().and_then(|length| usize::try_from(*length).ok()),
     }
 }
 
@@ -82,23 +106,30 @@ fn numbers(native: &str) -> Vec<u64> {
     inner.map(|inner| inner.split(',').map_while(|part| part.trim().parse().ok()).collect()).unwrap_or_default()
 }
 
-fn mysql(column: &Column) -> (String, Option<u64>, Option<u64>) {
+fn mysql(column: &Column) -> Native {
     let name = type_name(&column.native).to_ascii_uppercase();
     let numbers = match column.kind {
-        Type::Enum { .. } | Type::Set { .. } => length(column).map(|length| length as u64).into_iter().collect(),
+        Type::Enum { .. } | Type::Set { .. } => {
+            mysql_length(&column.kind, &column.native).map(|length| length as u64).into_iter().collect()
+        }
         _ => numbers(&column.native),
     };
     (name, numbers.first().copied(), numbers.get(1).copied())
 }
 
-fn postgres(column: &Column) -> (String, Option<u64>, Option<u64>) {
+fn postgres(column: &Column) -> Native {
     let numbers = numbers(&column.native);
     let (element, prefix) = match &column.kind {
-        Type::Array { element } => (&**element, "_"),
+        // A domain over an array is no array by its name.
+        Type::Array { element } if column.native.ends_with("[]") => (&**element, "_"),
+        Type::Array { element } => (&**element, ""),
         kind => (kind, ""),
     };
     let first = numbers.first().copied();
     let (name, length, scale) = match element {
+        _ if matches!(column.native.as_str(), "int2vector" | "oidvector") => {
+            return (column.native.to_uppercase(), Some(UNLIMITED), Some(0));
+        }
         Type::Int { bits: 16, .. } => ("INT2", 5, Some(0)),
         Type::Int { bits: 32, unsigned: true } => ("OID", 10, Some(0)),
         Type::Int { bits: 32, .. } => ("INT4", 10, Some(0)),
@@ -107,23 +138,27 @@ fn postgres(column: &Column) -> (String, Option<u64>, Option<u64>) {
         Type::Double => ("FLOAT8", 17, Some(17)),
         Type::Bool => ("BOOL", 1, Some(0)),
         Type::Decimal { precision, scale } => {
-            let scale = u64::try_from(*scale).unwrap_or(0);
+            let scale = u64::from(*scale as u16 & if *scale < 0 { SCALE_BITS } else { u16::MAX });
             let name = own_name(column).unwrap_or_else(|| "NUMERIC".to_owned());
             return (format!("{prefix}{name}"), Some(u64::from(*precision)), Some(scale));
         }
-        Type::Numeric => return (format!("{prefix}NUMERIC"), Some(LENGTH_ANY), Some(0)),
+        Type::Numeric => ("NUMERIC", LENGTH_ANY, Some(0)),
         Type::Date => ("DATE", 13, Some(0)),
         Type::Time { fraction } => ("TIME", time_length(8, *fraction), Some(u64::from(*fraction))),
         Type::TimeTz { fraction } => ("TIMETZ", time_length(14, *fraction), Some(u64::from(*fraction))),
         Type::DateTime { fraction } => ("TIMESTAMP", time_length(22, *fraction), Some(u64::from(*fraction))),
         Type::Timestamp { fraction } => ("TIMESTAMPTZ", time_length(28, *fraction), Some(u64::from(*fraction))),
-        Type::Interval => ("INTERVAL", 49, Some(6)),
+        Type::Interval => {
+            let is_cut = type_name(&column.native) != "interval" && !is_domain(element, &column.native);
+            ("INTERVAL", 49, Some(first.unwrap_or(if is_cut { SCALE_ANY } else { 6 })))
+        }
+        Type::Text { .. } if type_name(&column.native).starts_with("\"char\"") => ("CHAR", 1, Some(0)),
         Type::Bit { width } => ("BIT", u64::from(*width), Some(0)),
-        Type::BitString { .. } => ("VARBIT", first.unwrap_or(UNLIMITED), Some(0)),
+        Type::BitString { width, .. } => ("VARBIT", width.map_or(UNLIMITED, u64::from), Some(0)),
         _ => {
             let name = type_name(&column.native);
             let name = internal_name(name.trim_end_matches("[]"));
-            let name = name.rsplit('.').next().unwrap_or(name).to_uppercase();
+            let name = name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_uppercase();
             return (format!("{prefix}{name}"), Some(first.unwrap_or(UNLIMITED)), Some(0));
         }
     };
@@ -131,11 +166,15 @@ fn postgres(column: &Column) -> (String, Option<u64>, Option<u64>) {
     (format!("{prefix}{name}"), Some(length), scale)
 }
 
-/// The name of a domain, without its schema.
+/// The name of a domain, or of what an array of domains holds, without its schema.
 fn own_name(column: &Column) -> Option<String> {
     let name = type_name(&column.native);
-    let is_own = is_domain(&column.kind, &column.native) && !matches!(column.kind, Type::Array { .. });
-    is_own.then(|| name.rsplit('.').next().unwrap_or(&name).trim_matches('"').to_uppercase())
+    let name = name.trim_end_matches("[]");
+    let kind = match &column.kind {
+        Type::Array { element } => element,
+        kind => kind,
+    };
+    is_domain(kind, &column.native).then(|| name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_uppercase())
 }
 
 /// The driver's width of a time: without a fraction, or with it and its point.

@@ -2,10 +2,11 @@
 //!
 //! Invariant: of several rules that fit a column the first counts, as in the original. Start at [`Masks::rule`].
 
+use super::columns::{Form, Shape, base, is_domain};
 use super::columns_native;
 use super::names::pattern;
 use super::options::{ColumnAction, ColumnRule, Options, OptionsError};
-use crate::connect::json;
+use crate::connect::{Kind, json};
 use crate::pattern::Pattern;
 use headwater_model::{Column, Schema, Type};
 
@@ -52,16 +53,16 @@ impl Masks {
     }
 
     /// The rule of a column.
-    pub fn rule(&self, schema: &Schema, column: &Column) -> Option<&Rule> {
+    pub fn rule(&self, schema: &Schema, column: &Column, options: &Options, snapshot: bool) -> Option<&Rule> {
         let table = schema.full_name();
         let by_name = format!("{table}.{}", column.name);
-        let by_type = || format!("{table}.{}", columns_native::type_name(&column.native));
+        let by_type = || format!("{table}.{}", columns_native::source_type_name(column, options, snapshot));
         self.rules.iter().find(|rule| {
             let name = match rule.action {
                 ColumnAction::PropagateTypeOfType => &by_type(),
                 _ => &by_name,
             };
-            rule.columns.iter().any(|pattern| pattern.is_match(name)) && rule.concerns(column)
+            rule.columns.iter().any(|pattern| pattern.is_match(name))
         })
     }
 }
@@ -81,37 +82,35 @@ impl Rule {
         Ok(Rule { columns, action: rule.action.clone() })
     }
 
-    /// A rule is the column's even where it can do nothing to its values.
-    fn concerns(&self, _column: &Column) -> bool {
-        true
-    }
-
     /// What the field's schema says of it, in a snapshot's records or in the stream's.
     pub fn parameters(&self, column: &Column, options: &Options, snapshot: bool) -> Vec<(String, String)> {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         match &self.action {
-            ColumnAction::Truncate(length) if is_longer(column, *length) => {
+            ColumnAction::Truncate(length) if is_longer(columns_native::length(column, options, snapshot), *length) => {
                 vec![pair("truncateLength", &length.to_string())]
             }
             ColumnAction::Truncate(_) => Vec::new(),
             ColumnAction::Mask(_) | ColumnAction::Hash { .. } => vec![pair("masked", "true")],
             ColumnAction::PropagateType | ColumnAction::PropagateTypeOfType => {
-                let mut parameters = columns_native::source_type(column, options);
-                if snapshot && options.is_postgres() && options.is_exact() {
-                    columns_native::in_snapshot(column, &mut parameters);
-                }
-                parameters
+                columns_native::source_type(column, options, snapshot)
             }
         }
     }
 
     /// What is done to the column's values.
-    pub fn rewrite(&self, column: &Column) -> Option<Rewrite> {
-        let is_text = matches!(column.kind, Type::Text { .. } | Type::Enum { .. } | Type::Set { .. });
+    pub fn rewrite(&self, column: &Column, shape: &Shape, options: &Options, snapshot: bool) -> Option<Rewrite> {
+        let is_text = is_text(column, options);
+        let length_of = || columns_native::length(column, options, snapshot);
         match &self.action {
-            ColumnAction::Truncate(length) if is_longer(column, *length) => {
-                let bytes = matches!(column.kind, Type::Bytes { .. });
-                Some(Rewrite::Truncate { length: *length as usize, bytes })
+            ColumnAction::Truncate(length) if is_longer(length_of(), *length) => {
+                let length = *length as usize;
+                match (&shape.schema.kind, &shape.form) {
+                    (Kind::String, _) => Some(Rewrite::Truncate { length, bytes: false }),
+                    (Kind::Bytes, Form::Bytes { .. } | Form::Shape(_)) => {
+                        Some(Rewrite::Truncate { length, bytes: true })
+                    }
+                    _ => None,
+                }
             }
             ColumnAction::Mask(length) if is_text => {
                 let mut mask = Vec::new();
@@ -122,7 +121,7 @@ impl Rule {
                 algorithm: Algorithm::of(algorithm)?,
                 salt: salt.clone(),
                 v2: *v2,
-                length: columns_native::length(column).filter(|length| *length > 0),
+                length: length_of().filter(|length| *length > 0),
             }),
             _ => None,
         }
@@ -225,8 +224,21 @@ pub(crate) fn split_patterns(text: &str) -> Vec<String> {
     patterns.iter().map(|pattern| pattern.trim().to_owned()).filter(|pattern| !pattern.is_empty()).collect()
 }
 
-fn is_longer(column: &Column, length: u32) -> bool {
-    columns_native::length(column).is_none_or(|declared| declared > length as usize)
+/// Whether the column is of a type that JDBC counts among texts: others are left as they are.
+fn is_text(column: &Column, options: &Options) -> bool {
+    const TEXTS: &[&str] = &["text", "character varying", "character", "bpchar", "char", "name"];
+    match &column.kind {
+        Type::Enum { .. } | Type::Set { .. } => true,
+        Type::Text { .. } if options.is_postgres() && options.is_exact() => {
+            TEXTS.contains(&base(&column.native)) || is_domain(&column.kind, &column.native)
+        }
+        Type::Text { .. } => true,
+        _ => false,
+    }
+}
+
+fn is_longer(declared: Option<usize>, length: u32) -> bool {
+    declared.is_none_or(|declared| declared > length as usize)
 }
 
 /// The first `length` units of UTF-16; a character is never cut in two.
@@ -282,6 +294,8 @@ fn serialise(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::debezium::columns::shape;
+    use crate::debezium::options::Converter;
 
     fn changed(action: ColumnAction, native: &str, text: Option<&str>) -> String {
         let options =
@@ -294,7 +308,9 @@ mod tests {
             Some(text) => json::string(&mut out, text),
             None => out.extend_from_slice(b"null"),
         }
-        if let Some(rewrite) = masks.rule(&schema, &column).unwrap().rewrite(&column) {
+        let rule = masks.rule(&schema, &column, &options, false).unwrap();
+        let shape = shape(&column, &options, Converter::default()).unwrap();
+        if let Some(rewrite) = rule.rewrite(&column, &shape, &options, false) {
             rewrite.apply(&mut out, 6);
         }
         String::from_utf8(out.split_off(6)).unwrap()

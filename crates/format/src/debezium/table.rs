@@ -240,6 +240,7 @@ impl Table {
             exact: self.options.is_exact(),
             snapshot: event.change.op == Op::Read,
             placeholder: None,
+            wraps: self.options.is_exact() && !self.options.is_postgres(),
             element: false,
         };
         out.begin();

@@ -31,17 +31,19 @@ pub(super) fn write(
     }
     let moment = Moment { element: true, placeholder: None, ..moment };
     out.push(b'[');
-    let count = match dimensions.len() {
-        0 | 1 => usize::MAX,
-        // The original shows as many nulls as the outermost dimension is long.
-        _ => dimensions[0].length as usize,
-    };
+    // The original shows the arrays that are inside of the outermost one, as far as it can.
+    let inner = dimensions.get(1..).filter(|inner| !inner.is_empty()).map(|inner| inner.len());
+    let count = inner.map_or(usize::MAX, |_| dimensions[0].length as usize);
     for (index, value) in array.elements().take(count).enumerate() {
         if index > 0 {
             out.push(b',');
         }
         let start = out.len();
-        if dimensions.len() > 1 || !element.write(out, value, moment) {
+        let written = match inner {
+            Some(depth) => write_identity(out, element, depth),
+            None => element.write(out, value, moment),
+        };
+        if !written {
             out.truncate(start);
             if !null_element {
                 return false;
@@ -50,6 +52,17 @@ pub(super) fn write(
         }
     }
     out.push(b']');
+    true
+}
+
+/// What Java prints for an array that it takes for a text, without the number that tells it from others.
+fn write_identity(out: &mut Vec<u8>, element: &Form, depth: usize) -> bool {
+    let class = match element {
+        Form::Text | Form::Json => "java.lang.String",
+        Form::Uuid => "java.util.UUID",
+        _ => return false,
+    };
+    json::string(out, &format!("{}L{class};@0", "[".repeat(depth)));
     true
 }
 

@@ -5,12 +5,12 @@
 
 use super::temporal::{self, Unit};
 use super::{array, decimal, mysql, postgres};
-use crate::connect::Schema;
 use crate::connect::java;
 use crate::connect::json::{self, Alphabet};
+use crate::connect::{Kind, Schema};
 use crate::debezium::json_text;
 use crate::debezium::options::{BinaryMode, Connector, IntervalMode};
-use headwater_model::value::{TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
+use headwater_model::value::{DateTime, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
 use headwater_model::{Value, calendar};
 
 /// What a record is, as far as values look different for it.
@@ -22,6 +22,8 @@ pub(crate) struct Moment<'a> {
     pub snapshot: bool,
     /// What stands for a value that the log did not carry; `None`: it is as NULL.
     pub placeholder: Option<&'a str>,
+    /// Nanoseconds beyond 64 bits begin anew, as in the original for MySQL; else there is no value then.
+    pub wraps: bool,
     /// Inside of an array.
     pub element: bool,
 }
@@ -75,6 +77,8 @@ pub(crate) enum Form {
     /// Milliseconds of a day.
     ConnectTime,
     DateTime(Unit),
+    /// Read in the Julian calendar where it was before the calendar's change.
+    JulianDateTime(Unit),
     AdjustedDateTime(Unit),
     ZonedTimestamp {
         fraction: u8,
@@ -99,21 +103,36 @@ pub(crate) enum Form {
     EmptyArray,
     /// The bytes of a geometric type's text, its numbers as Java prints them.
     Shape(BinaryMode),
-    /// A date of Connect as Kafka's simple converter prints it, made of another form's days or milliseconds.
+    /// A value of a type of the user's own inside of an array: the bytes of its text.
+    TextBytes(BinaryMode),
+    /// As Kafka's simple converter of headers prints what another form writes.
     Printed {
-        number: Box<Form>,
-        days: bool,
+        form: Box<Form>,
+        what: Printed,
     },
+}
+
+/// What Kafka's simple converter prints in a way of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Printed {
+    /// A date of Connect.
+    Days,
+    /// A time or a timestamp of Connect.
+    Millis,
+    /// A double, whose `NaN` has no quotes.
+    Double,
 }
 
 impl Form {
     /// The same as Kafka's simple converter of headers prints it.
     pub fn printed(self, schema: &Schema) -> Form {
-        match schema.name.as_deref().and_then(|name| name.strip_prefix("org.apache.kafka.connect.data.")) {
-            Some("Date") => Form::Printed { number: Box::new(self), days: true },
-            Some("Time" | "Timestamp") => Form::Printed { number: Box::new(self), days: false },
-            _ => self,
-        }
+        let what = match schema.name.as_deref().and_then(|name| name.strip_prefix("org.apache.kafka.connect.data.")) {
+            Some("Date") => Printed::Days,
+            Some("Time" | "Timestamp") => Printed::Millis,
+            _ if matches!(schema.kind, Kind::Float32 | Kind::Float64) => Printed::Double,
+            _ => return self,
+        };
+        Form::Printed { form: Box::new(self), what }
     }
 
     /// Appends `value`; false when it has no such form, and is to be shown as NULL.
@@ -152,9 +171,10 @@ impl Form {
             Form::Date(_) | Form::AdjustedDate(_) | Form::Time(_) | Form::ConnectTime => {
                 self.write_temporal(out, value, moment)
             }
-            Form::DateTime(_) | Form::AdjustedDateTime(_) | Form::ZonedTimestamp { .. } | Form::ZonedTime => {
+            Form::DateTime(_) | Form::JulianDateTime(_) | Form::AdjustedDateTime(_) => {
                 self.write_temporal(out, value, moment)
             }
+            Form::ZonedTimestamp { .. } | Form::ZonedTime => self.write_temporal(out, value, moment),
             Form::Interval(mode) => write_interval(out, value, *mode),
             Form::Bytes { mode, fixed } => write_bytes(out, value, *mode, *fixed),
             Form::Bits { bytes } => write_bits(out, value, *bytes),
@@ -176,9 +196,27 @@ impl Form {
                 Value::Text(text) => write_bytes(out, Value::Bytes(&java::numbers(text)), *mode, 0),
                 _ => false,
             },
-            Form::Printed { number, days } => {
+            Form::TextBytes(mode) => {
+                let mut text = Vec::new();
+                match value {
+                    // As the server prints it.
+                    Value::Bool(v) => text.push(if v { b't' } else { b'f' }),
+                    value => crate::render::text(&mut text, value, &headwater_model::Type::Numeric),
+                }
+                write_bytes(out, Value::Bytes(&text), *mode, 0)
+            }
+            Form::Printed { form, what } => {
                 let start = out.len();
-                number.write(out, value, moment) && temporal::print(out, start, *days)
+                form.write(out, value, moment)
+                    && match what {
+                        Printed::Days => temporal::print(out, start, true),
+                        Printed::Millis => temporal::print(out, start, false),
+                        Printed::Double => {
+                            let number = out.split_off(start);
+                            out.extend(number.into_iter().filter(|byte| *byte != b'"'));
+                            true
+                        }
+                    }
             }
             _ => self.write_text(out, value, moment),
         }
@@ -253,24 +291,28 @@ impl Form {
 
     fn write_temporal(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
         let snapshot = moment.exact && moment.snapshot;
+        // What arrays hold comes from the driver, in the stream as well.
+        let element = moment.exact && moment.element;
         match (self, value) {
-            (Form::Date(unit), Value::Date(v)) => temporal::write_date(out, v, *unit, snapshot),
+            (Form::Date(unit), Value::Date(v)) => temporal::write_date(out, v, *unit, snapshot || element),
             (Form::AdjustedDate(unit), Value::Date(mut v)) => {
                 v.year = temporal::adjusted_year(v.year);
                 temporal::write_date(out, v, *unit, false)
             }
             // The original's times in arrays are the driver's, which keep milliseconds.
-            (Form::Time(unit), Value::Time(v)) if moment.element && moment.exact => {
-                temporal::write_time(out, v / 1_000 * 1_000, *unit)
-            }
+            (Form::Time(unit), Value::Time(v)) if element => temporal::write_time(out, v / 1_000 * 1_000, *unit),
             (Form::Time(unit), Value::Time(v)) => temporal::write_time(out, v, *unit),
             (Form::ConnectTime, Value::Time(v)) if (0..=temporal::MICROS_PER_DAY).contains(&v) => {
                 temporal::write_time(out, v, Unit::Millis)
             }
-            (Form::DateTime(unit), Value::DateTime(v)) => temporal::write_date_time(out, v, *unit),
+            (Form::DateTime(unit), Value::DateTime(v)) => temporal::write_date_time(out, v, *unit, moment.wraps),
+            (Form::JulianDateTime(unit), Value::DateTime(v)) => {
+                let v = DateTime { date: temporal::of_julian(v.date), ..v };
+                temporal::write_date_time(out, v, *unit, moment.wraps)
+            }
             (Form::AdjustedDateTime(unit), Value::DateTime(mut v)) => {
                 v.date.year = temporal::adjusted_year(v.date.year);
-                temporal::write_date_time(out, v, *unit)
+                temporal::write_date_time(out, v, *unit, moment.wraps)
             }
             (Form::ZonedTimestamp { fraction, server }, value) => {
                 // The driver of a snapshot of MySQL or MariaDB drops zeros at the end.
@@ -282,8 +324,7 @@ impl Form {
             (Form::ZonedTime, Value::TimeTz { micros, offset_seconds }) => {
                 let utc = micros - i64::from(offset_seconds) * temporal::MICROS_PER_SECOND;
                 let utc = utc.rem_euclid(temporal::MICROS_PER_DAY);
-                let whole = moment.element && moment.exact;
-                let shown = if whole { utc / temporal::MICROS_PER_SECOND * temporal::MICROS_PER_SECOND } else { utc };
+                let shown = if element { utc / temporal::MICROS_PER_SECOND * temporal::MICROS_PER_SECOND } else { utc };
                 out.push(b'"');
                 temporal::iso_time(out, shown, None);
                 out.extend_from_slice(b"Z\"");

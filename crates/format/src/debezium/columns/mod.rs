@@ -14,7 +14,7 @@ mod temporal;
 
 pub(crate) use decimal::rounded;
 pub(crate) use form::{Form, Moment};
-pub(crate) use postgres::is_domain;
+pub(crate) use postgres::{base, is_domain};
 pub(crate) use temporal::Unit;
 
 use super::defaults;
@@ -125,10 +125,10 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
     match extra {
         Extra::Key { .. } | Extra::HeaderKey { .. } => {}
         Extra::Rules(masks) | Extra::SnapshotRules(masks) => {
-            if let Some(rule) = masks.rule(schema, column) {
-                let snapshot = matches!(extra, Extra::SnapshotRules(_));
+            let snapshot = matches!(extra, Extra::SnapshotRules(_));
+            if let Some(rule) = masks.rule(schema, column, options, snapshot) {
+                rewrite = rule.rewrite(column, &shape, options, snapshot);
                 shape.schema.parameters.extend(rule.parameters(column, options, snapshot));
-                rewrite = rule.rewrite(column);
             }
         }
         Extra::Read(parameters) => shape.schema.parameters.extend(parameters.get(place).cloned().unwrap_or_default()),

@@ -5,7 +5,7 @@
 
 use super::decimal;
 use super::form::Form;
-use super::temporal::Unit;
+use super::temporal::{self, Unit};
 use crate::debezium::json_text::Pairs;
 use crate::debezium::options::{BinaryMode, IntervalMode};
 use base64::Engine as _;
@@ -269,6 +269,13 @@ fn decode_temporal(form: &Form, raw: &str, text: Option<&str>) -> Option<Value<'
         Form::ConnectTime => Some(Value::Time(micros(Unit::Millis)?)),
         Form::DateTime(Unit::Iso) | Form::AdjustedDateTime(Unit::Iso) => Some(Value::DateTime(iso_date_time(text?)?)),
         Form::DateTime(unit) | Form::AdjustedDateTime(unit) => Some(Value::DateTime(date_time(raw, *unit)?)),
+        Form::JulianDateTime(unit) => {
+            let at = match unit {
+                Unit::Iso => iso_date_time(text?)?,
+                unit => date_time(raw, *unit)?,
+            };
+            Some(Value::DateTime(DateTime { date: temporal::to_julian(at.date), ..at }))
+        }
         Form::ZonedTimestamp { .. } => match text? {
             "infinity" => Some(Value::Timestamp(TIMESTAMP_INFINITY)),
             "-infinity" => Some(Value::Timestamp(TIMESTAMP_NEG_INFINITY)),

@@ -85,7 +85,7 @@ pub(crate) fn shape(kind: &Type, native: &str, options: &Options, converter: Con
 }
 
 /// The name of a type without its schema, its width and its brackets.
-pub(super) fn base(native: &str) -> &str {
+pub(crate) fn base(native: &str) -> &str {
     let name = native.split(['(', '[']).next().unwrap_or(native).trim();
     let name = name.rsplit('.').next().unwrap_or(name);
     name.trim_matches('"')
@@ -209,24 +209,37 @@ fn array_shape(element: &Type, native: &str, options: &Options, converter: Conve
     let exact = options.is_exact();
     // Arrays of these make no field, although the types themselves do.
     let dropped = matches!(name, "name" | "xml" | "money" | "interval" | "point" | "bit varying" | "isbn");
-    if exact && (dropped || native.ends_with("[]") && is_domain(element, native)) {
+    if exact && dropped {
         return None;
     }
-    let inner = shape(element, native, options, converter)?;
+    let is_of_domain = exact && native.ends_with("[]") && is_domain(element, native);
+    let inner = match is_of_domain {
+        // The driver does not know what these are made over.
+        true if !options.include_unknown_datatypes => return None,
+        true => Shape { form: Form::TextBytes(options.binary), ..binary_shape(None, options) },
+        false => shape(element, native, options, converter)?,
+    };
     if exact && name == "bit" {
         // The original gives such a column the schema of its elements, and never a value.
         return Some(Shape { form: Form::Never, ..inner });
     }
     let mut schema = inner.schema;
     // The original builds these from their elements' own schemas, which are required.
-    let required =
-        matches!(element, Type::Enum { .. } | Type::Vector) || matches!(name, "tsvector" | "int2vector" | "oidvector");
+    let required = is_of_domain
+        || is_unknown(name)
+        || matches!(element, Type::Enum { .. } | Type::Vector | Type::Unknown { .. })
+        || matches!(name, "tsvector" | "int2vector" | "oidvector");
     schema.optional = !(exact && required);
     if exact && matches!(name, "int2vector" | "oidvector") {
         return Some(Shape::new(Schema::new(Kind::Array(Box::new(schema))), Form::EmptyArray, "[]"));
     }
     let null_element = schema.optional && !(exact && name == "ltree");
-    let form = Form::Array { element: Box::new(inner.form), null_element };
+    let form = match inner.form {
+        // The driver's class for them has the calendar of its time.
+        Form::DateTime(unit) if exact => Form::JulianDateTime(unit),
+        form => form,
+    };
+    let form = Form::Array { element: Box::new(form), null_element };
     Some(Shape::new(Schema::new(Kind::Array(Box::new(schema))), form, "[]"))
 }
 
@@ -284,6 +297,8 @@ const OF_EXTENSIONS: &[&str] =
 pub(crate) fn is_domain(kind: &Type, native: &str) -> bool {
     let name = type_name(native);
     let name = name.trim_end_matches("[]");
+    // An interval may be cut to some of its fields.
+    let name = if name.starts_with("interval ") { "interval" } else { name };
     // Enumerations and composite types have such names and are none.
     let is_named = matches!(kind, Type::Enum { .. } | Type::Unknown { .. });
     !is_named && !BUILT_IN.contains(&name) && !OF_EXTENSIONS.contains(&base(name))

@@ -68,7 +68,7 @@ fn write_infinite_date(out: &mut Vec<u8>, date: Date, snapshot: bool) -> bool {
 }
 
 /// Writes a date and time without zone; false when it is none.
-pub(super) fn write_date_time(out: &mut Vec<u8>, at: DateTime, unit: Unit) -> bool {
+pub(super) fn write_date_time(out: &mut Vec<u8>, at: DateTime, unit: Unit, wraps: bool) -> bool {
     if at.date.is_infinite() {
         let negative = usize::from(at.date == Date::NEG_INFINITY);
         let millis = INFINITE_MILLIS[negative];
@@ -96,7 +96,11 @@ pub(super) fn write_date_time(out: &mut Vec<u8>, at: DateTime, unit: Unit) -> bo
     match unit {
         Unit::Millis | Unit::Days => integer(out, micros.div_euclid(1_000) as i64),
         Unit::Micros => integer(out, micros as i64),
-        Unit::Nanos => integer(out, (micros * 1_000) as i64),
+        Unit::Nanos => match i64::try_from(micros * 1_000) {
+            Ok(nanos) => integer(out, nanos),
+            Err(_) if wraps => integer(out, (micros * 1_000) as i64),
+            Err(_) => return false,
+        },
         Unit::Iso => {
             out.push(b'"');
             iso_date(out, at.date);
@@ -106,6 +110,43 @@ pub(super) fn write_date_time(out: &mut Vec<u8>, at: DateTime, unit: Unit) -> bo
         }
     }
     true
+}
+
+/// Before this day of both calendars the Julian one was in use.
+const CHANGE: Date = Date { year: 1582, month: 10, day: 15 };
+const UNIX_EPOCH_JULIAN_DAY: i64 = 2_440_588;
+/// March of the year 4801 BC, from which days are counted: then a leap year's day is the last of a year.
+const FIRST_YEAR: i64 = -4_800;
+const DAYS_BEFORE_JULIAN_DAY: i64 = 32_083;
+
+fn is_julian(date: Date) -> bool {
+    (date.year, date.month, date.day) < (CHANGE.year, CHANGE.month, CHANGE.day) && !date.is_infinite()
+}
+
+/// The day that a date is when it is read as one of the calendar of its time.
+pub(super) fn of_julian(date: Date) -> Date {
+    if !is_julian(date) {
+        return date;
+    }
+    let (month, year) = (i64::from(date.month), i64::from(date.year));
+    let before_march = i64::from(month < 3);
+    let (year, month) = (year - FIRST_YEAR - before_march, month + 12 * before_march - 3);
+    let days = i64::from(date.day) + (153 * month + 2) / 5 + 365 * year + year.div_euclid(4);
+    calendar::date(days - DAYS_BEFORE_JULIAN_DAY - UNIX_EPOCH_JULIAN_DAY)
+}
+
+/// The date that such a day has in the calendar of its time.
+pub(super) fn to_julian(date: Date) -> Date {
+    let Some(days) = calendar::unix_days(date).filter(|_| is_julian(date)) else { return date };
+    let days = days + UNIX_EPOCH_JULIAN_DAY + DAYS_BEFORE_JULIAN_DAY - 1;
+    let year = (4 * days + 3).div_euclid(1_461);
+    let of_year = days - (1_461 * year).div_euclid(4);
+    let month = (5 * of_year + 2) / 153;
+    Date {
+        year: (year + FIRST_YEAR + month / 10) as i32,
+        month: (month + 3 - 12 * (month / 10)) as u8,
+        day: (of_year - (153 * month + 2) / 5 + 1) as u8,
+    }
 }
 
 /// Writes a time of day or a duration; false when the unit's form has none for it.
@@ -263,4 +304,25 @@ fn clock(micros: i64) -> (i64, i64, f64) {
     let minutes = micros / (60 * MICROS_PER_SECOND);
     let seconds = (micros % (60 * MICROS_PER_SECOND)) as f64 / 1e6;
     (minutes / 60, minutes % 60, seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_before_the_change_are_those_of_the_julian_calendar() {
+        let date = |year, month, day| Date { year, month, day };
+        for (julian, gregorian) in [
+            (date(1582, 10, 4), date(1582, 10, 14)),
+            (date(1582, 10, 15), date(1582, 10, 15)),
+            (date(1500, 2, 28), date(1500, 3, 9)),
+            (date(-43, 3, 15), date(-43, 3, 13)),
+            (date(-4712, 1, 1), date(-4713, 11, 24)),
+            (date(200, 2, 29), date(200, 2, 28)),
+        ] {
+            assert_eq!(of_julian(julian), gregorian);
+            assert_eq!(to_julian(gregorian), julian);
+        }
+    }
 }

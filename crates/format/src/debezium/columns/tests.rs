@@ -1,8 +1,9 @@
 //! What the values of PostgreSQL's columns look like where the original does what one would not expect.
 
 use super::*;
-use crate::debezium::options::{Compat, Connector};
-use headwater_model::value::Date;
+use crate::debezium::columns_native::source_type;
+use crate::debezium::options::{ColumnAction, ColumnRule, Compat, Connector};
+use headwater_model::value::{Date, DateTime};
 use headwater_model::{ArrayWriter, Dimension};
 
 fn options(compat: Compat, change: impl Fn(&mut Options)) -> Options {
@@ -64,28 +65,49 @@ fn values_that_the_original_reads_in_its_own_way() {
     }
 }
 
+/// An array's encoding.
+fn array(dimensions: &[u32], values: &[Value<'_>]) -> Vec<u8> {
+    let dimensions: Vec<Dimension> =
+        dimensions.iter().map(|length| Dimension { length: *length, lower_bound: 1 }).collect();
+    let mut writer = ArrayWriter::default();
+    writer.begin(&dimensions);
+    values.iter().for_each(|value| writer.put(*value));
+    let mut encoded = Vec::new();
+    writer.value().expect("an array").encode(&mut encoded);
+    encoded
+}
+
 #[test]
-fn arrays_that_the_original_cannot_read() {
+fn arrays_that_the_original_reads_in_its_own_way() {
     let right = options(Compat::Right, |_| {});
     let exact = options(Compat::Exact, |options| options.decimal = DecimalMode::String);
+    let nanos = options(Compat::Exact, |options| options.time_precision = Some(TimePrecision::Nanoseconds));
     let masks = Masks::default();
-    let numbers = |values: &[Value<'_>]| {
-        let mut writer = ArrayWriter::default();
-        let dimension = [Dimension { length: values.len() as u32, lower_bound: 1 }];
-        writer.begin(if values.is_empty() { &[] } else { &dimension });
-        values.iter().for_each(|value| writer.put(*value));
-        let mut encoded = Vec::new();
-        writer.value().expect("an array").encode(&mut encoded);
-        encoded
-    };
-    let nan = numbers(&[Value::Decimal("1"), Value::Decimal("NaN")]);
-    let (some, none) = (numbers(&[Value::Int(1)]), numbers(&[]));
+    let nan = array(&[2], &[Value::Decimal("1"), Value::Decimal("NaN")]);
+    let (some, none, null) = (array(&[1], &[Value::Int(1)]), array(&[], &[]), array(&[1], &[Value::Null]));
+    let grid = array(&[2, 1], &[Value::Text("a"), Value::Text("b")]);
+    let numbers = array(&[2, 1], &[Value::Int(1), Value::Int(2)]);
+    let date = Date { year: -43, month: 3, day: 15 };
+    let (dates, infinite) = (array(&[1], &[Value::Date(date)]), array(&[1], &[Value::Date(Date::INFINITY)]));
+    let moments = array(&[1], &[Value::DateTime(DateTime { date, hour: 0, minute: 0, second: 0, micros: 0 })]);
+    let date_time = || array_of(Type::DateTime { fraction: 6 });
     for (kind, native, value, options, expected) in [
         (array_of(Type::Numeric), "numeric[]", &nan, &exact, "null"),
         (array_of(int()), "int2vector", &some, &exact, "[]"),
         (array_of(int()), "int2vector", &none, &exact, "null"),
         (array_of(int()), "int2vector", &some, &right, "[1]"),
         (array_of(int()), "integer[]", &none, &exact, "[]"),
+        (array_of(int()), "posint[]", &some, &exact, "[\"MQ==\"]"),
+        (array_of(int()), "posint[]", &null, &exact, "null"),
+        (array_of(Type::Unknown { oid: 1 }), "pair[]", &null, &exact, "null"),
+        (array_of(text()), "text[]", &grid, &exact, "[\"[Ljava.lang.String;@0\",\"[Ljava.lang.String;@0\"]"),
+        (array_of(text()), "text[]", &grid, &right, "[\"a\",\"b\"]"),
+        (array_of(int()), "integer[]", &numbers, &exact, "[null,null]"),
+        // The year loses its era, and a timestamp's date is one of the Julian calendar.
+        (array_of(Type::Date), "date[]", &dates, &exact, "[-703383]"),
+        (array_of(Type::Date), "date[]", &infinite, &exact, "[-622191234]"),
+        (date_time(), "timestamp without time zone[]", &moments, &exact, "[-63517996800000000]"),
+        (date_time(), "timestamp without time zone[]", &moments, &nanos, "[null]"),
     ] {
         let value = Value::decode(&mut value.as_slice()).expect("a value");
         let (_, got) = shown(Column::new("c", kind, native), value, options, Extra::Rules(&masks));
@@ -134,6 +156,7 @@ fn a_simple_header_shows_dates_as_text() {
         (Type::Date, "date", date(1960, 1, 1), "00:00:00.000Z"),
         (time, "time without time zone", Value::Time(45_296_700_000), "12:34:56.700Z"),
         (int(), "integer", Value::Int(5), "5"),
+        (Type::Double, "double precision", Value::Double(f64::NAN), "NaN"),
         (text(), "text", Value::Text("a"), "\"a\""),
     ] {
         let (_, got) = shown(Column::new("c", kind, native), value, &connect, Extra::HeaderKey { simple: true });
@@ -142,15 +165,51 @@ fn a_simple_header_shows_dates_as_text() {
 }
 
 #[test]
-fn the_type_of_an_array_is_named_after_its_elements() {
+fn a_type_is_told_in_the_drivers_words() {
     let exact = options(Compat::Exact, |_| {});
-    for (kind, native, name) in [
-        (text(), "character varying(9)", "VARCHAR"),
-        (array_of(text()), "character varying(9)[]", "_VARCHAR"),
-        (array_of(text()), "text[]", "_TEXT"),
-        (array_of(Type::Bool), "boolean[]", "_BOOL"),
+    let decimal = Type::Decimal { precision: 4, scale: -1 };
+    for (kind, native, snapshot, told) in [
+        (text(), "character varying(9)", false, "VARCHAR 9 0"),
+        (array_of(text()), "character varying(9)[]", false, "_VARCHAR 9 0"),
+        (text(), "\"char\"", false, "CHAR 1 0"),
+        (text(), "dv(8)", false, "DV 8 0"),
+        (array_of(text()), "dv[]", false, "_DV 2147483647 0"),
+        (array_of(decimal.clone()), "dar", false, "DAR 4 2047"),
+        (Type::Numeric, "numeric", true, "NUMERIC 0"),
+        (Type::Numeric, "dnn", true, "DNN 131089 0"),
+        (Type::Interval, "interval day to second(2)", false, "INTERVAL 49 2"),
+        (Type::Interval, "interval year", false, "INTERVAL 49 65535"),
+        (Type::Interval, "interval", false, "INTERVAL 49 6"),
+        (Type::Enum { members: Vec::new() }, "other.mood", true, "\"OTHER\".\"MOOD\" 2147483647 0"),
+        (array_of(Type::Bool), "boolean[]", false, "_BOOL 1 0"),
     ] {
-        let parameters = crate::debezium::columns_native::source_type(&Column::new("c", kind, native), &exact);
-        assert_eq!(parameters[0].1, name);
+        let parameters = source_type(&Column::new("c", kind, native), &exact, snapshot);
+        let values: Vec<&str> =
+            parameters.iter().map(|(_, value)| value.as_str()).filter(|value| *value != "c").collect();
+        assert_eq!(values.join(" "), told, "{native}");
+    }
+}
+
+#[test]
+fn rules_change_only_what_the_driver_counts_among_texts() {
+    let rule = |action| vec![ColumnRule { columns: ".*".into(), action }];
+    let truncate = options(Compat::Exact, |options| options.columns = rule(ColumnAction::Truncate(2)));
+    let mask = options(Compat::Exact, |options| options.columns = rule(ColumnAction::Mask(2)));
+    let value = Value::Text("abcd");
+    for (kind, native, value, options, expected) in [
+        (text(), "text", value, &mask, "\"**\""),
+        (text(), "dv(8)", value, &mask, "\"**\""),
+        (text(), "citext", value, &mask, "\"abcd\""),
+        (text(), "xml", value, &mask, "\"abcd\""),
+        (text(), "int4range", value, &mask, "\"abcd\""),
+        (text(), "citext", value, &truncate, "\"ab\""),
+        (text(), "character varying(2)", value, &truncate, "\"abcd\""),
+        (Type::Uuid, "uuid", Value::Uuid([0; 16]), &truncate, "\"00\""),
+        (Type::Decimal { precision: 9, scale: 2 }, "numeric(9,2)", Value::Decimal("1234.56"), &truncate, "\"AeJA\""),
+        (Type::Bytes { fixed: None }, "bytea", Value::Bytes(&[1, 2, 3]), &truncate, "\"AQI=\""),
+    ] {
+        let masks = Masks::new(options).expect("rules");
+        let (_, got) = shown(Column::new("c", kind, native), value, options, Extra::Rules(&masks));
+        assert_eq!(got, expected, "{native} {:?}", options.columns[0].action);
     }
 }

@@ -7,6 +7,8 @@ use crate::debezium::columns::{Form, Moment, Shape, Unit, is_domain};
 use headwater_model::value::{Date, DateTime};
 use headwater_model::{Column, Type, Value, calendar};
 
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
 /// The default of `column`, as JSON.
 pub(super) fn default(column: &Column, text: &str, shape: &Shape) -> Option<Vec<u8>> {
     // The original looks for the type by its name, and domains have names of their own.
@@ -22,7 +24,13 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape) -> Option<Vec<
             write(shape, Value::Bool(literal.eq_ignore_ascii_case("true")))
         }
         Type::Text { .. } => text_default(column, text, shape),
-        Type::Decimal { .. } => decimal(extract(text, "0.0")?, shape),
+        Type::Decimal { scale, .. } => {
+            // It is not rounded, but understood or not.
+            let literal = extract(text, "0.0")?;
+            let fraction = literal.split_once('.').map_or("", |(_, fraction)| fraction.trim_end_matches('0'));
+            let fits = *scale < 0 || fraction.len() <= usize::from(scale.unsigned_abs());
+            fits.then(|| decimal(literal, shape))?
+        }
         Type::Numeric => match shape.form {
             // A struct cannot be a default.
             Form::VariableDecimal => None,
@@ -41,13 +49,18 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape) -> Option<Vec<
             let plain = lower.len() == 36 && lower.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
             plain.then(|| write(shape, Value::Text(&lower)))?
         }
-        Type::Date => write(shape, Value::Date(date_time(extract(text, "1970-01-01")?)?.0.date)),
-        Type::Time { .. } => write(shape, Value::Time(clock(extract(text, "00:00")?)?)),
-        Type::DateTime { .. } if text.starts_with("'infinity'") && shape.form == Form::DateTime(Unit::Micros) => {
-            // The farthest moment that Java has, cut off at 64 bits before its fraction is added.
-            Some(i64::MAX.wrapping_add(999_999).to_string().into_bytes())
+        Type::Date => {
+            let date = date_time(extract(text, "1970-01-01")?)?.0.date;
+            if date.is_infinite() { farthest_date(date, shape) } else { write(shape, Value::Date(date)) }
         }
-        Type::DateTime { .. } => write(shape, Value::DateTime(date_time(extract(text, "1970-01-01")?)?.0)),
+        Type::Time { .. } => match clock(extract(text, "00:00")?)? {
+            MICROS_PER_DAY => last_time(shape),
+            micros => write(shape, Value::Time(micros)),
+        },
+        Type::DateTime { .. } => {
+            let at = date_time(extract(text, "1970-01-01")?)?.0;
+            if at.date.is_infinite() { farthest_date_time(at.date, shape) } else { write(shape, Value::DateTime(at)) }
+        }
         Type::Timestamp { .. } => {
             let (at, offset) = date_time(extract(text, "1970-01-01")?)?;
             let micros = calendar::unix_micros(at)? - offset * 1_000_000;
@@ -94,13 +107,44 @@ fn bool_bit(text: &str, shape: &Shape) -> Option<Vec<u8>> {
     write(shape, Value::Bool(set))
 }
 
-fn bits(literal: &str, shape: &Shape) -> Option<Vec<u8>> {
-    if literal.is_empty() || !literal.bytes().all(|byte| matches!(byte, b'0' | b'1')) {
-        return None;
+/// Infinite dates and times are the farthest ones that Java has.
+fn farthest_date(date: Date, shape: &Shape) -> Option<Vec<u8>> {
+    // Their days, cut to 32 bits.
+    let (days, text) = match date == Date::INFINITY {
+        true => (169_560_311, "\"+999999999-12-31Z\""),
+        false => (-170_999_002, "\"-999999999-01-01Z\""),
+    };
+    Some(if shape.form == Form::Date(Unit::Iso) { text.into() } else { days.to_string().into_bytes() })
+}
+
+fn farthest_date_time(date: Date, shape: &Shape) -> Option<Vec<u8>> {
+    match (&shape.form, date == Date::INFINITY) {
+        // Cut off at 64 bits before its fraction is added.
+        (Form::DateTime(Unit::Micros), true) => Some(i64::MAX.wrapping_add(999_999).to_string().into_bytes()),
+        (Form::DateTime(Unit::Micros), false) => Some(i64::MIN.to_string().into_bytes()),
+        (Form::DateTime(Unit::Iso), true) => Some(b"\"+999999999-12-31T23:59:59.999999999Z\"".to_vec()),
+        (Form::DateTime(Unit::Iso), false) => Some(b"\"-999999999-01-01T00:00:00Z\"".to_vec()),
+        _ => None,
     }
+}
+
+/// The end of a day is the last time of it that Java has.
+fn last_time(shape: &Shape) -> Option<Vec<u8>> {
+    let shown: &[u8] = match &shape.form {
+        Form::ConnectTime | Form::Time(Unit::Millis) => b"86399999",
+        Form::Time(Unit::Micros) => b"86399999999",
+        Form::Time(Unit::Nanos) => b"86399999999999",
+        Form::Time(Unit::Iso) => b"\"23:59:59.999999999Z\"",
+        _ => return None,
+    };
+    Some(shown.to_vec())
+}
+
+/// Whatever the text is, its ones are bits.
+fn bits(literal: &str, shape: &Shape) -> Option<Vec<u8>> {
     let mut bytes = vec![0u8; literal.len().div_ceil(8)];
     for (index, digit) in literal.bytes().enumerate() {
-        bytes[index / 8] |= (digit - b'0') << (7 - index % 8);
+        bytes[index / 8] |= u8::from(digit == b'1') << (7 - index % 8);
     }
     write(shape, Value::BitString { bits: literal.len() as u32, bytes: &bytes })
 }
@@ -119,7 +163,8 @@ fn number(literal: &str) -> Option<&str> {
 }
 
 fn decimal(literal: &str, shape: &Shape) -> Option<Vec<u8>> {
-    write(shape, Value::Decimal(number(literal)?))
+    let digits = number(literal).filter(|digits| !digits.ends_with(['N', 'y']))?;
+    write(shape, Value::Decimal(digits))
 }
 
 fn integer(literal: &str, least: i64, most: i64, shape: &Shape) -> Option<Vec<u8>> {
@@ -241,6 +286,31 @@ mod tests {
             ),
             (Type::Enum { members: vec!["a".into()] }, "mood", "'it''s'::mood", Some("\"it''s\"")),
             (Type::Bytes { fixed: None }, "bytea", "'\\x00'::bytea", None),
+            (Type::Decimal { precision: 4, scale: 1 }, "numeric(4,1)", "1.25", None),
+            (Type::Decimal { precision: 4, scale: 1 }, "numeric(4,1)", "1.50", Some("\"Dw==\"")),
+            (Type::Decimal { precision: 4, scale: 1 }, "numeric(4,1)", "'NaN'::numeric", None),
+            (Type::Bit { width: 3 }, "bit(3)", "(5)::bit(3)", Some("\"\"")),
+            (Type::BitString { width: Some(4), varying: true }, "bit varying(4)", "''::\"bit\"", Some("\"\"")),
+            (Type::Date, "date", "'infinity'::date", Some("169560311")),
+            (Type::Date, "date", "'-infinity'::date", Some("-170999002")),
+            (
+                Type::Time { fraction: 6 },
+                "time without time zone",
+                "'24:00:00'::time without time zone",
+                Some("86399999999"),
+            ),
+            (
+                Type::DateTime { fraction: 6 },
+                "timestamp without time zone",
+                "'-infinity'::timestamp without time zone",
+                Some("-9223372036854775808"),
+            ),
+            (
+                Type::DateTime { fraction: 3 },
+                "timestamp(3) without time zone",
+                "'infinity'::timestamp without time zone",
+                None,
+            ),
         ] {
             let column = Column::new("c", kind, native);
             let shape = shape(&column, &options, Converter::default()).unwrap();

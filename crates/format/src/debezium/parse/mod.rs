@@ -127,7 +127,14 @@ impl Event {
 
     /// The update that a delete and a create are, of which the one names the key of the other in a header.
     pub fn key_change(delete: Event, create: Event) -> Event {
-        let schema = create.schema;
+        let mut schema = create.schema;
+        // Each tells the digits of a time only as far as it shows one.
+        for (column, other) in schema.columns.iter_mut().zip(&delete.schema.columns) {
+            if let (Type::Timestamp { fraction }, Type::Timestamp { fraction: least }) = (&mut column.kind, &other.kind)
+            {
+                *fraction = (*fraction).max(*least);
+            }
+        }
         Event { op: Op::Update, schema, before: delete.before, after: create.after, ..delete }
     }
 }

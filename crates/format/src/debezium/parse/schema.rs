@@ -5,6 +5,7 @@
 
 use super::{Object, ParseError, object};
 use crate::debezium::columns::{self, parse};
+use crate::debezium::defaults;
 use crate::debezium::json_text::Pairs;
 use crate::debezium::options::Options;
 use headwater_model::{Column, Schema, Type, Value};
@@ -102,7 +103,7 @@ fn column(connect: &Connect<'_>, options: &Options) -> Result<Column, ParseError
         if let Type::Timestamp { fraction } = &mut column.kind {
             *fraction = fraction_digits(default.get());
         }
-        column.default = Some(default_text(&column, default.get(), options).ok_or_else(unknown)?);
+        column.default = Some(default_of(&column, default.get(), options).ok_or_else(unknown)?);
     }
     Ok(column)
 }
@@ -136,11 +137,14 @@ fn kind(connect: &Connect<'_>, options: &Options, depth: u32) -> Option<(Type, S
         "array" => {
             let items: Connect<'_> = serde_json::from_str(connect.items?.get()).ok()?;
             let required = !items.optional;
-            let (element, mut native) = kind(&items, options, depth)?;
+            let (mut element, mut native) = kind(&items, options, depth)?;
             // Only these have elements that must not be null.
             native = match (&element, required) {
                 (Type::Int { .. }, true) => "int2vector".to_owned(),
-                (Type::Text { .. }, true) if items.name.is_none() => "text[]".to_owned(),
+                (Type::Text { .. } | Type::Bytes { .. }, true) if items.name.is_none() => {
+                    element = Type::Unknown { oid: 0 };
+                    "unknown[]".to_owned()
+                }
                 _ => format!("{native}[]"),
             };
             return Some((Type::Array { element: Box::new(element) }, native));
@@ -244,6 +248,18 @@ fn members(allowed: &str, options: &Options) -> Vec<String> {
 }
 
 /// The default in the server's words, so that it is shown the same again.
+/// A default's text that gives `raw` again, as far as there is one.
+fn default_of(column: &Column, raw: &str, options: &Options) -> Option<String> {
+    /// What the original shows as something else.
+    const SPECIAL: &[&str] = &["'24:00:00'", "'infinity'", "'-infinity'", "''"];
+    let shape = columns::shape(column, options, options.value)?;
+    let gives =
+        |text: &str| defaults::default(column, text, &shape, options).is_some_and(|json| json == raw.as_bytes());
+    let plain = default_text(column, raw, options);
+    let special = || SPECIAL.iter().find(|text| gives(text)).map(|text| (*text).to_owned());
+    plain.clone().filter(|text| gives(text)).or_else(special).or(plain)
+}
+
 fn default_text(column: &Column, raw: &str, options: &Options) -> Option<String> {
     let shape = columns::shape(column, options, options.value)?;
     let mut encoded = Vec::new();
@@ -259,6 +275,7 @@ fn default_text(column: &Column, raw: &str, options: &Options) -> Option<String>
         Value::Int(_) | Value::UInt(_) | Value::Year(_) | Value::Float(_) | Value::Double(_) | Value::Decimal(_) => {
             crate::render::text(&mut printed, value, &column.kind);
             let text = String::from_utf8(printed).ok()?;
+            let text = text.replace("inf", "Infinity");
             if text.starts_with('-') && options.is_postgres() { format!("'{text}'::numeric") } else { text }
         }
         Value::Bool(value) => value.to_string(),

@@ -14,10 +14,26 @@ pub fn native(types: &Types, oid: u32, modifier: i32, depth: u32) -> String {
         // What the server prints for a type that is gone.
         return "???".into();
     };
-    match found.element {
-        Some(element) => format!("{}[]", native(types, element, modifier, depth)),
-        None if modifier >= 0 && found.base.is_none() => with_modifier(found, modifier),
-        None => bare(found),
+    match (found.element, found.base) {
+        (Some(element), _) => match types.get(element) {
+            Some(domain) if domain.base.is_some() => format!("{}[]", bare(domain)),
+            _ => format!("{}[]", native(types, element, modifier, depth)),
+        },
+        (None, Some(base)) => bare(found) + &length(types, base, found.base_modifier, depth),
+        (None, None) if modifier >= 0 => with_modifier(found, modifier),
+        (None, None) => bare(found),
+    }
+}
+
+/// The length of what a domain is made over, in brackets: unlike that of a number or a time it is told nowhere else.
+fn length(types: &Types, base: u32, modifier: i32, depth: u32) -> String {
+    let (Some(found), Some(depth)) = (types.get(base), depth.checked_sub(1)) else { return String::new() };
+    match found.base {
+        Some(base) => length(types, base, found.base_modifier, depth),
+        None if matches!(found.name.as_str(), "varchar" | "bpchar") && modifier >= HEADER => {
+            format!("({})", modifier - HEADER)
+        }
+        None => String::new(),
     }
 }
 

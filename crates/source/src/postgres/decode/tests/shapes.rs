@@ -158,3 +158,24 @@ fn types_of_extensions_that_are_not_on_the_recorded_server_are_known() {
         assert_eq!((types.kind(oid, modifier), types.native(oid, modifier).as_str()), (kind, native));
     }
 }
+
+#[test]
+fn a_domain_over_text_tells_its_length() {
+    let mut types = types();
+    let like = recorded_types().into_iter().find(|each| each.name == "posint").unwrap();
+    let domain = |oid: u32, name: &str, base: u32, modifier: i32| {
+        let (name, formatted) = (name.to_owned(), name.to_owned());
+        super::super::PgType { oid, name, formatted, base: Some(base), base_modifier: modifier, ..like.clone() }
+    };
+    let mut array = domain(90_004, "_dv", 0, -1);
+    (array.base, array.element) = (None, Some(90_001));
+    types.extend([
+        domain(90_001, "dv", 1043, 12),
+        domain(90_002, "dd", 90_001, -1),
+        domain(90_003, "dn", 1700, 262_150),
+        array,
+    ]);
+    for (oid, native) in [(90_001, "dv(8)"), (90_002, "dd(8)"), (90_003, "dn"), (90_004, "dv[]")] {
+        assert_eq!(types.native(oid, -1), native);
+    }
+}
