@@ -5,7 +5,7 @@
 
 use crate::held::Held;
 use crate::options::TopicsSpec;
-use crate::projection::{Edges, Projection, RENDERING_HEAD};
+use crate::projection::{Projection, RENDERING_HEAD};
 use crate::rows::Rows;
 use crate::schemas;
 use crate::source::Shared;
@@ -14,7 +14,7 @@ use headwater_format::debezium::Options;
 use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
 use headwater_model::calendar::now_us;
 use headwater_model::change::{Change, Changes};
-use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
+use headwater_model::source::{Committed, Edges, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
 use headwater_model::transaction::put_header;
 use headwater_model::{Error, Origin, Result, Schema, TransactionBuilder, TransactionHeader, TransactionView};
 use std::collections::HashMap;
@@ -145,6 +145,31 @@ impl JournalIntake {
         Ok(())
     }
 
+    fn append_with(&mut self, transaction: &Committed<'_>, edges: Edges) -> Result<()> {
+        fail::fail_point!("engine::before_append");
+        self.wait_while_held()?;
+        let heads = self.heads(transaction)?;
+        let heads: Vec<Head<'_>> = heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();
+        self.prepare_to_fill(transaction.changes)?;
+        let changes = self.unlogged.filled(transaction.changes)?;
+        let offsets = self.projection.offsets(changes, edges, &mut self.writer)?;
+        let body: &[&[u8]] = match changes.is_empty() && offsets.is_empty() {
+            true => &[],
+            false => &[transaction.header, changes.items()],
+        };
+        let result = self.writer.append(&Entry {
+            changes: changes.changes(),
+            position: transaction.position,
+            body,
+            offsets,
+            heads: &heads,
+            derived: transaction.derived,
+        });
+        self.with_room(result)?;
+        self.moved_to(transaction.position);
+        Ok(())
+    }
+
     /// Makes everything durable and lets the folder go.
     pub fn close(self) -> Result<()> {
         self.writer.close().map_err(journal_error)
@@ -248,30 +273,19 @@ impl Intake for JournalIntake {
     }
 
     fn append(&mut self, transaction: &Committed<'_>) -> Result<()> {
-        fail::fail_point!("engine::before_append");
-        self.wait_while_held()?;
-        let heads = self.heads(transaction)?;
-        let heads: Vec<Head<'_>> = heads.iter().map(|(key, value)| Head { key, value: value.as_deref() }).collect();
         let shown = !transaction.derived && !transaction.changes.is_empty();
-        let edges = Edges { begin: shown, end: shown };
-        self.prepare_to_fill(transaction.changes)?;
-        let changes = self.unlogged.filled(transaction.changes)?;
-        let offsets = self.projection.offsets(changes, edges, &mut self.writer)?;
-        let body: &[&[u8]] = match changes.is_empty() {
-            true => &[],
-            false => &[transaction.header, changes.items()],
-        };
-        let result = self.writer.append(&Entry {
-            changes: changes.changes(),
-            position: transaction.position,
-            body,
-            offsets,
-            heads: &heads,
-            derived: transaction.derived,
-        });
-        self.with_room(result)?;
-        self.moved_to(transaction.position);
-        Ok(())
+        self.append_with(transaction, Edges { begin: shown, end: shown })
+    }
+
+    fn shows_told_edges(&self) -> bool {
+        self.projection.shows_told_edges()
+    }
+
+    fn append_told(&mut self, transaction: &Committed<'_>, edges: Edges) -> Result<()> {
+        match self.shows_told_edges() {
+            true => self.append_with(transaction, edges),
+            false => self.append(transaction),
+        }
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -8,6 +8,7 @@ use crate::partition::partition_of;
 use headwater_format::debezium::{Counts, Options, Place, Records, Rendering, Table, message};
 use headwater_journal::{Offsets, TopicId, Writer};
 use headwater_model::change::Changes;
+use headwater_model::source::Edges;
 use headwater_model::{Error, Origin, Result, Schema, Tally, TransactionBuilder, TransactionHeader};
 use std::collections::HashMap;
 
@@ -36,15 +37,6 @@ pub struct Projection {
 struct Topic {
     id: TopicId,
     partitions: u32,
-}
-
-/// Which edges of its transaction a batch of changes holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edges {
-    /// It begins with them.
-    pub begin: bool,
-    /// It ends with them.
-    pub end: bool,
 }
 
 /// One version of one table.
@@ -86,6 +78,11 @@ impl Projection {
     /// Whether the edges of transactions make records.
     pub fn shows_transactions(&self) -> bool {
         self.of_transactions.is_some()
+    }
+
+    /// Whether they are those that the log tells of, rather than both of each transaction that changes anything.
+    pub fn shows_told_edges(&self) -> bool {
+        self.shows_transactions() && self.rendering.options().is_exact()
     }
 
     /// The offsets that the changes take, and those `edges` of their transaction that they hold.

@@ -56,6 +56,15 @@ pub struct Committed<'a> {
     pub derived: bool,
 }
 
+/// Which edges of its transaction a batch of changes holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edges {
+    /// It begins with them.
+    pub begin: bool,
+    /// It ends with them.
+    pub end: bool,
+}
+
 /// A transaction that is too large for memory, or not yet decided.
 pub struct SidePart<'a> {
     /// Names the side segment; the same for all parts.
@@ -107,6 +116,18 @@ pub trait Intake {
 
     /// Appends a whole transaction. Blocks while too much is written and not yet durable.
     fn append(&mut self, transaction: &Committed<'_>) -> Result<()>;
+
+    /// Whether transactions are shown as the original's log tells them: those without changes too, and only the edges that it
+    /// tells of.
+    fn shows_told_edges(&self) -> bool {
+        false
+    }
+
+    /// Appends a whole transaction of which the log tells these edges. Where it makes no difference, this is
+    /// [`append`](Self::append).
+    fn append_told(&mut self, transaction: &Committed<'_>, _edges: Edges) -> Result<()> {
+        self.append(transaction)
+    }
 
     /// Makes all that was appended visible, and begins to make it durable; heartbeats are appended first, when it is time.
     /// Call when the log has nothing more to read at once, also when nothing was appended; it is called by itself when a

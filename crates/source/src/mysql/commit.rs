@@ -9,7 +9,7 @@ use super::position::Gtids;
 use super::transaction::{Transactions, side_of_xa};
 use headwater_model::calendar::now_us;
 use headwater_model::change::{Change, Changes};
-use headwater_model::source::{Committed, Intake, StateUpdate};
+use headwater_model::source::{Committed, Edges, Intake, StateUpdate};
 use headwater_model::transaction::put_header;
 use headwater_model::{Op, Origin, Result, Row, TransactionBuilder, TransactionHeader};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,13 @@ impl Open {
     pub fn new(txid: Txid, server_id: u32, start: u64, commit_us: i64) -> Self {
         Open { txid, server_id, start, commit_us, thread: 0, began: false, xa: None }
     }
+
+    /// The edges that Debezium takes from the log. MariaDB's GTID begins a transaction, also one that is a single statement and
+    /// never ends; MySQL's BEGIN does, which neither a statement of its own nor an XA transaction has.
+    fn told_edges(&self) -> Edges {
+        let told = self.began && self.xa.is_none();
+        Edges { begin: told || matches!(self.txid, Txid::MariaDb(_)), end: told }
+    }
 }
 
 /// A place in the open transaction to which it may be rolled back.
@@ -79,7 +86,9 @@ impl Transactions {
     pub(super) fn commit(&mut self, header: &EventHeader, xid: u64, intake: &mut dyn Intake) -> Result<()> {
         let Some(open) = self.open.take() else { return Err(self.stop("a commit stands outside a transaction")) };
         self.advance(&open);
-        if self.changes.is_empty() && self.side.is_none() && !self.tables.has_news() {
+        let told = open.told_edges();
+        let is_shown = told.begin && intake.shows_told_edges();
+        if self.changes.is_empty() && self.side.is_none() && !self.tables.has_news() && !is_shown {
             self.ended();
             return Ok(());
         }
@@ -106,7 +115,7 @@ impl Transactions {
         fail::fail_point!("mysql::commit");
         match &self.side {
             Some(side) => intake.append_side(side, &committed)?,
-            None => intake.append(&committed)?,
+            None => intake.append_told(&committed, told)?,
         }
         self.saved();
         dropped.map_or(Ok(()), |side| intake.abort_side(&side))

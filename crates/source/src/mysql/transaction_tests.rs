@@ -7,7 +7,7 @@ use super::super::server::Server;
 use super::super::stream::drop_unfinished_sides;
 use super::*;
 use expect_test::{Expect, expect};
-use headwater_model::source::{Committed, HeldRows, SourceReport, StateUpdate};
+use headwater_model::source::{Committed, Edges, HeldRows, SourceReport, StateUpdate};
 use headwater_model::transaction::TransactionView;
 use headwater_model::{Change, Origin, Schema};
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ struct Kept {
     lines: Vec<String>,
     /// The session that each transaction names, and the number of its last row.
     sessions: Vec<String>,
+    /// Where set, transactions without changes are asked for, and the edges that are told are kept, by GTID.
+    edges: Option<Vec<String>>,
     /// The next side segment cannot be joined.
     refuses_side: bool,
     all_schemas: BTreeMap<u32, Schema>,
@@ -94,6 +96,19 @@ impl Intake for Kept {
     fn append(&mut self, transaction: &Committed<'_>) -> Result<()> {
         self.take(transaction, &[]);
         Ok(())
+    }
+    fn shows_told_edges(&self) -> bool {
+        self.edges.is_some()
+    }
+    fn append_told(&mut self, transaction: &Committed<'_>, edges: Edges) -> Result<()> {
+        if let Some(told) = &mut self.edges {
+            let view = TransactionView::decode(transaction.header).unwrap();
+            let Origin::Binlog { gtid, .. } = view.header.origin else { panic!("a transaction of our own") };
+            let number = gtid.rsplit([':', '-']).next().unwrap();
+            let mark = |is_told, letter| if is_told { letter } else { "" };
+            told.push(format!("{number}{}{}", mark(edges.begin, "b"), mark(edges.end, "e")));
+        }
+        self.append(transaction)
     }
     fn flush(&mut self) -> Result<()> {
         Ok(())
@@ -311,6 +326,21 @@ fn a_mariadb_log_becomes_transactions_whatever_crashes() {
         101: c t2 Int(1) Int(3000) Text("last")
     "#]],
     );
+}
+
+/// MySQL's begins with BEGIN, so that definitions, truncates (5099, 5100) and XA transactions have no edges; each GTID of
+/// MariaDB begins one, and those of a single statement never end. Large and prepared ones are not told of.
+#[test]
+fn edges_are_what_the_log_tells() {
+    let told = |bytes| {
+        let mut kept = Kept { edges: Some(Vec::new()), ..Kept::default() };
+        Log::new(bytes).follow(&mut kept, usize::MAX).unwrap();
+        kept.edges.unwrap_or_default().join(" ")
+    };
+    expect!["5081 5082 5083 5084 5085be 5086be 5087be 5088be 5090be 5092 5094 5095 5096be 5097be 5099 5100 5101be"]
+        .assert_eq(&told(MYSQL));
+    expect!["78b 79b 80b 81b 82be 83be 84be 85be 86be 87be 89be 91b 93be 94b 95be 96be 97be 99b 100b 101be"]
+        .assert_eq(&told(MARIADB));
 }
 
 /// An XA transaction (5093, 5094; 92, 93) names no session, and neither do rows of MariaDB; a TRUNCATE (the `t c1` above) has the
