@@ -1,7 +1,7 @@
 //! One change of one row, as it stands in a transaction's body.
 //!
 //! Layout: `length u32 LE` (of what follows), `kind u8`, `schema id`, `place in the log`, `row number` (varints), then
-//! for a read its marker, then the rows: before (update, delete), after (create, update, read). A reader that does not
+//! for a read its marker, then the rows: before (update, delete, what is read again), after (create, update, read). A reader that does not
 //! follow the table skips the change by its length. A message has its flag, prefix and content in place of rows. Statements (`ROWS_QUERY`) stand between changes in the same form.
 
 use crate::row::Row;
@@ -65,7 +65,8 @@ pub struct Change<'a> {
     pub row: u32,
     /// The statement that made it, when the log carries statements.
     pub statement: Option<&'a str>,
-    /// For reads: which row of the snapshot.
+    /// For reads: which row of the snapshot. An update that has one is a row that a further snapshot read, and that was
+    /// known already.
     pub marker: Option<SnapshotMarker>,
     /// The row as it was: updates and deletes.
     pub before: Option<Row<'a>>,
@@ -90,6 +91,8 @@ pub(crate) mod kind {
     pub const READ: u8 = 4;
     pub const TRUNCATE: u8 = 5;
     pub const MESSAGE: u8 = 6;
+    /// A row that was known, read again by a further snapshot.
+    pub const READ_AGAIN: u8 = 7;
     pub const STATEMENT: u8 = 16;
 }
 
@@ -122,6 +125,7 @@ impl Op {
             kind::READ => Op::Read,
             kind::TRUNCATE => Op::Truncate,
             kind::MESSAGE => Op::Message,
+            kind::READ_AGAIN => Op::Update,
             _ => return None,
         })
     }
@@ -139,10 +143,30 @@ impl Op {
     }
 }
 
+impl<'a> Change<'a> {
+    /// The change as Debezium tells it: a row that a further snapshot read is one that was read, whatever was known of it.
+    pub fn told(&self) -> Change<'a> {
+        match self.marker.is_some() {
+            true => Change { op: Op::Read, before: None, ..*self },
+            false => *self,
+        }
+    }
+}
+
 /// Begins a change at the end of `out`; rows follow, then [`end_item`] with what this answers.
 #[inline]
 pub(crate) fn begin_change(out: &mut Vec<u8>, op: Op, schema: u32, place: u64, row: u32) -> usize {
-    let start = begin_item(out, op.kind());
+    begin_kind(out, op.kind(), schema, place, row)
+}
+
+/// The same, for a row that is read again; its marker follows, then both rows.
+pub(crate) fn begin_read_again(out: &mut Vec<u8>, schema: u32, row: u32) -> usize {
+    begin_kind(out, kind::READ_AGAIN, schema, 0, row)
+}
+
+#[inline]
+fn begin_kind(out: &mut Vec<u8>, kind: u8, schema: u32, place: u64, row: u32) -> usize {
+    let start = begin_item(out, kind);
     put_u64(out, u64::from(schema));
     put_u64(out, place);
     put_u64(out, u64::from(row));
@@ -221,7 +245,8 @@ impl<'a> Changes<'a> {
                 *skipped += 1;
                 continue;
             }
-            return read_change(op, schema, self.statement, item).ok_or(Damaged).map(Some);
+            let is_read = matches!(kind, kind::READ | kind::READ_AGAIN);
+            return read_change(op, schema, is_read, self.statement, item).ok_or(Damaged).map(Some);
         }
         Ok(None)
     }
@@ -239,12 +264,18 @@ impl<'a> Iterator for Changes<'a> {
     }
 }
 
-fn read_change<'a>(op: Op, schema: u32, statement: Option<&'a str>, mut item: &'a [u8]) -> Option<Change<'a>> {
+fn read_change<'a>(
+    op: Op,
+    schema: u32,
+    is_read: bool,
+    statement: Option<&'a str>,
+    mut item: &'a [u8],
+) -> Option<Change<'a>> {
     let place = take_u64(&mut item)?;
     let row = u32::try_from(take_u64(&mut item)?).ok()?;
     let mut change =
         Change { op, schema, place, row, statement, marker: None, before: None, after: None, message: None };
-    if op == Op::Read {
+    if is_read {
         change.marker = Some(*MARKERS.get(usize::from(*item.split_off_first()?))?);
     }
     if matches!(op, Op::Update | Op::Delete) {

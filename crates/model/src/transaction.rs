@@ -4,8 +4,8 @@
 //! items of a transaction too large for memory can stand elsewhere, in parts that begin at an item.
 
 use crate::change::{
-    Change, Changes, Damaged, Message, Op, SnapshotMarker, begin_change, end_item, put_marker, put_message,
-    put_statement,
+    Change, Changes, Damaged, Message, Op, SnapshotMarker, begin_change, begin_read_again, end_item, put_marker,
+    put_message, put_statement,
 };
 use crate::header::TransactionHeader;
 use crate::row::Row;
@@ -68,11 +68,12 @@ impl TransactionBuilder {
             return self.message(change.place, message);
         }
         let out = match change.marker {
+            Some(marker) if change.op == Op::Update => self.begin_read_again(change.schema, change.row, marker),
             Some(marker) => self.begin_read(change.schema, change.row, marker),
             None => self.begin(change.op, change.schema, change.place, change.row),
         };
         rows.into_iter().flatten().for_each(|row| row.encode(out));
-        self.end(change.op, change.schema, key_changed);
+        self.end(if change.marker.is_some() { Op::Read } else { change.op }, change.schema, key_changed);
     }
 
     /// Appends the statement that made the changes that follow.
@@ -92,6 +93,14 @@ impl TransactionBuilder {
     /// Begins a row read by a snapshot.
     pub fn begin_read(&mut self, schema: u32, row: u32, marker: SnapshotMarker) -> &mut Vec<u8> {
         self.begin(Op::Read, schema, 0, row);
+        put_marker(&mut self.items, marker);
+        &mut self.items
+    }
+
+    /// Begins a row that was known, read again by a further snapshot: before and after follow. It counts as a read.
+    pub fn begin_read_again(&mut self, schema: u32, row: u32, marker: SnapshotMarker) -> &mut Vec<u8> {
+        debug_assert!(self.open.is_none(), "a change was begun before the last one was ended");
+        self.open = Some(begin_read_again(&mut self.items, schema, row));
         put_marker(&mut self.items, marker);
         &mut self.items
     }

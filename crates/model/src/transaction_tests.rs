@@ -25,14 +25,18 @@ fn body() -> Vec<u8> {
     builder.end(Op::Delete, 4, false);
     row(builder.begin_read(4, 0, SnapshotMarker::Last), 5, "b");
     builder.end(Op::Read, 4, false);
+    let out = builder.begin_read_again(4, 1, SnapshotMarker::True);
+    row(out, 6, "c");
+    row(out, 6, "d");
+    builder.end(Op::Read, 4, false);
     builder.begin(Op::Create, 4, 0, 0);
     builder.abandon();
-    assert_eq!(builder.changes(), 4);
+    assert_eq!(builder.changes(), 5);
     assert_eq!(
         builder.tallies(),
         [
             Tally { schema: 3, creates: 1, key_changes: 1, ..Tally::default() },
-            Tally { schema: 4, reads: 1, deletes: 1, ..Tally::default() },
+            Tally { schema: 4, reads: 2, deletes: 1, ..Tally::default() },
         ]
     );
     let mut body = Vec::new();
@@ -61,11 +65,16 @@ fn a_body_reads_back() {
             (Op::Update, 3, 4900, 0, None),
             (Op::Delete, 4, 5000, 1, None),
             (Op::Read, 4, 0, 0, Some(SnapshotMarker::Last)),
+            (Op::Update, 4, 0, 1, Some(SnapshotMarker::True)),
         ]
     );
     assert_eq!(changes[1].before.unwrap().get(0), Some(Value::Int(1)));
     assert_eq!(changes[1].after.unwrap().get(0), Some(Value::Int(2)));
     assert_eq!(changes[3].after.unwrap().get(1), Some(Value::Text("b")));
+    let told = changes[4].told();
+    assert_eq!((told.op, told.before, told.after), (Op::Read, None, changes[4].after));
+    assert_eq!(changes[4].before.unwrap().get(1), Some(Value::Text("c")));
+    assert_eq!(changes[1].told(), changes[1]);
     assert_eq!(changes[0].statement, Some("insert into t values (1, 'a')"));
 }
 

@@ -29,6 +29,7 @@ pub struct Context<'a> {
 /// Appends the records that `change` makes.
 pub fn records(change: &Change<'_>, context: Context<'_>, out: &mut Vec<Record>) {
     let Context { schema, .. } = context;
+    let change = &change.told();
     let value = |op, before, after| Some(envelope(change, context, op, before, after));
     let key = |row: Option<Row<'_>>| row.and_then(|row| key(&row, schema));
     let (before, after) = (key(change.before), key(change.after));

@@ -153,7 +153,7 @@ impl Table {
     /// Appends the records of `change`. The order of its transaction is counted on.
     pub fn records(&self, change: &Change<'_>, place: &mut Place<'_>, out: &mut Records) {
         // What was filled in, Debezium does not know.
-        let change = &if self.options.is_exact() { change.as_logged() } else { *change };
+        let change = &if self.options.is_exact() { change.told().as_logged() } else { change.told() };
         // An update's image of which the log carried nothing is no image.
         let is_carried = |row: &Row<'_>| change.op != Op::Update || row.values().any(|value| value != Value::Absent);
         let before = change.before.filter(is_carried);
