@@ -35,6 +35,13 @@ pub struct Filter {
     exclude_columns: Vec<Pattern<3>>,
 }
 
+/// A choice of names that have one part, whatever is in it.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    include: Vec<Pattern<1>>,
+    exclude: Vec<Pattern<1>>,
+}
+
 /// Fits names of `N` parts.
 #[derive(Clone, Debug)]
 enum Pattern<const N: usize> {
@@ -54,6 +61,34 @@ pub struct BadPattern {
     key: &'static str,
     pattern: String,
     fault: String,
+}
+
+impl BadPattern {
+    /// The same, of the setting `key`.
+    pub fn under(self, key: &'static str) -> Self {
+        BadPattern { key, ..self }
+    }
+}
+
+impl Names {
+    /// Reads the patterns of two settings: what is wanted, all of them when empty, and what is not.
+    pub fn new(include: (&'static str, &[String]), exclude: (&'static str, &[String])) -> Result<Self, BadPattern> {
+        let one = |key, text: &String| match text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
+            Some(expression) if !expression.is_empty() => {
+                Pattern::regex(expression).map_err(|fault| BadPattern { key, pattern: text.clone(), fault })
+            }
+            _ => Ok(Pattern::Parts([text.clone()])),
+        };
+        let all = |(key, texts): (_, &[String])| -> Result<Vec<_>, BadPattern> {
+            texts.iter().map(|text| one(key, text)).collect()
+        };
+        Ok(Names { include: all(include)?, exclude: all(exclude)? })
+    }
+
+    /// Whether the name is wanted.
+    pub fn takes(&self, name: &str) -> bool {
+        (self.include.is_empty() || any(&self.include, [name])) && !any(&self.exclude, [name])
+    }
 }
 
 impl Filter {

@@ -105,6 +105,27 @@ fn tables_rank_by_the_first_pattern_that_fits() {
 }
 
 #[test]
+fn names_of_one_part_are_taken_as_they_are() {
+    let (include, exclude) = (texts(&["tx", "a.b*", "/oth.*/"]), texts(&["other-?", "a.b.c"]));
+    let some = Names::new(("in", &include), ("out", &exclude)).unwrap();
+    let all = Names::new(("in", &[]), ("out", &exclude)).unwrap();
+    for (name, in_some, in_all) in [
+        ("tx", true, true),
+        ("tx2", false, true),
+        ("a.bcd", true, true),
+        ("a.b.c", false, false),
+        ("OTHER", true, true),
+        ("another", false, true),
+        ("other-1", false, false),
+        ("", false, true),
+    ] {
+        assert_eq!((some.takes(name), all.takes(name)), (in_some, in_all), "{name:?}");
+    }
+    let error = Names::new(("in", &[]), ("out", &texts(&["/(/"]))).unwrap_err().to_string();
+    assert!(error.starts_with("out: "), "{error}");
+}
+
+#[test]
 fn columns_are_narrowed_only_where_named() {
     let (columns, exclude) = (texts(&["shop.users.id", "shop.users.name"]), texts(&["*.*.password", r"/.*\.ssn/"]));
     let choice = Choice { columns: &columns, exclude_columns: &exclude, ..Choice::default() };

@@ -70,13 +70,15 @@ impl Catalogue {
     }
 
     /// Learns the types that `oids` name: those that are not known yet, and anew all that are not built in, whose labels
-    /// and names may have changed.
+    /// and names may have changed; Debezium asks for none twice.
     pub fn learn(&mut self, types: &mut Types, oids: impl IntoIterator<Item = u32>) -> Result<()> {
         /// Numbers below this are given out by PostgreSQL itself.
         const FIRST_NORMAL_OID: u32 = 16_384;
         let oids: Vec<u32> = oids.into_iter().collect();
         let mut asked = types.missing(oids.iter().copied());
-        asked.extend(oids.into_iter().filter(|oid| *oid >= FIRST_NORMAL_OID));
+        if !self.options.as_debezium {
+            asked.extend(oids.into_iter().filter(|oid| *oid >= FIRST_NORMAL_OID));
+        }
         asked.sort_unstable();
         asked.dedup();
         if asked.is_empty() {
@@ -87,11 +89,18 @@ impl Catalogue {
         Ok(())
     }
 
-    /// What is known before the first table: how the server prints money.
+    /// What is known before the first table: how the server prints money; and where the labels of enumerations stay as they
+    /// are now, those.
     pub fn types(&mut self) -> Result<Types> {
         let mut types = Types::default();
         let result = self.ask(catalog::MONEY_SQL)?;
         types.learn_money(result.first_text().unwrap_or_default());
+        if self.options.as_debezium {
+            let result = self.ask("SELECT oid FROM pg_catalog.pg_type WHERE typtype = 'e'")?;
+            let number = |row: &Vec<Option<String>>| row.first()?.as_deref()?.parse().ok();
+            let enums: Vec<u32> = result.rows.iter().filter_map(number).collect();
+            self.learn(&mut types, enums)?;
+        }
         Ok(types)
     }
 

@@ -2,13 +2,15 @@
 //!
 //! Invariant: [`Config::validate`] does no I/O and answers one [`Options`] that nothing downstream checks again.
 
+use super::identity::Wanted;
 use super::wire;
-use crate::filter::{BadPattern, Choice, Filter};
+use crate::filter::{BadPattern, Choice, Filter, Names};
 use crate::heartbeat::{Heartbeat, HeartbeatQuery};
 use headwater_model::Secret;
 use headwater_model::limits::TRANSACTION_BYTES_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +67,21 @@ pub struct Config {
     #[serde(default)]
     pub snapshot_scope: SnapshotScope,
 
+    /// The tables of which a snapshot reads the rows that are there, of those that are captured; patterns as in `tables`.
+    /// All of them when left out.
+    #[serde(default)]
+    pub snapshot_tables: Vec<String>,
+
+    /// What a snapshot selects in place of a whole table: a query for each `schema.table`. Its columns are found by their
+    /// names; those of the table that it does not name are NULL.
+    #[serde(default)]
+    pub snapshot_queries: BTreeMap<String, String>,
+
+    /// Whether what the server and Debezium tell differently is told as Debezium does: the labels of an enumeration as they
+    /// were when the source connected, and every row that a further snapshot reads as one that was read.
+    #[serde(default)]
+    pub as_debezium: bool,
+
     /// The replication slot; it is created when it is not there. `headwater_` and the source's name when left out.
     #[serde(default)]
     pub slot: Option<String>,
@@ -89,6 +106,19 @@ pub struct Config {
     /// Whether messages that were written into the log by `pg_logical_emit_message` are kept (PostgreSQL 14 and later).
     #[serde(default = "yes")]
     pub messages: bool,
+
+    /// The prefixes of messages to keep; `*` and `?` are wildcards, and what stands between slashes is a regular expression.
+    /// All of them when left out.
+    #[serde(default)]
+    pub message_prefixes: Vec<String>,
+
+    /// Prefixes of messages to leave out.
+    #[serde(default)]
+    pub exclude_message_prefixes: Vec<String>,
+
+    /// Replica identities that tables are given at the start, where they have another; it takes their owner.
+    #[serde(default)]
+    pub replica_identities: Vec<ReplicaIdentity>,
 
     /// Encryption; the same can be said in the URL.
     #[serde(default)]
@@ -160,6 +190,16 @@ pub enum PublicationMode {
     NoTables,
     /// That is an error.
     Disabled,
+}
+
+/// The replica identity of some tables.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaIdentity {
+    /// Which tables; a pattern as in `tables`.
+    pub tables: String,
+    /// `default`, `full`, `nothing`, or `index` and the name of an index.
+    pub identity: String,
 }
 
 /// Encryption of the connection.
@@ -236,6 +276,12 @@ pub struct Options {
     pub snapshot: SnapshotMode,
     /// Of which tables.
     pub snapshot_scope: SnapshotScope,
+    /// Of these alone.
+    pub snapshot_tables: Filter,
+    /// What is selected in place of a whole table, by `schema.table`.
+    pub snapshot_queries: BTreeMap<String, String>,
+    /// Whether enumerations and rows that are read again are told as Debezium does.
+    pub as_debezium: bool,
     /// The slot's name.
     pub slot: String,
     /// Whether it is created as one that survives a failover.
@@ -248,6 +294,10 @@ pub struct Options {
     pub publish_via_partition_root: bool,
     /// Whether messages are kept.
     pub messages: bool,
+    /// Which of them.
+    pub message_prefixes: Names,
+    /// Replica identities that tables are given.
+    pub replica_identities: Vec<Wanted>,
     /// How often the server hears from us.
     pub status_interval: Duration,
     /// What is run so that an idle database logs something.
@@ -324,18 +374,28 @@ impl Config {
             columns: &self.columns,
             exclude_columns: &self.exclude_columns,
         };
+        let snapshot_tables = Choice { tables: &self.snapshot_tables, ..Choice::default() };
         Ok(Options {
             name: name.to_owned(),
             connection,
             filter: Filter::new(choice, SYSTEM_SCHEMAS)?,
             snapshot: self.snapshot,
             snapshot_scope: self.snapshot_scope,
+            snapshot_tables: Filter::new(snapshot_tables, SYSTEM_SCHEMAS)
+                .map_err(|error| error.under("snapshot_tables"))?,
+            snapshot_queries: self.snapshot_queries.clone(),
+            as_debezium: self.as_debezium,
             slot: slot_name(self.slot.as_deref(), name)?,
             slot_failover: self.slot_failover,
             publication: publication_name(self.publication.as_deref(), name)?,
             publication_create: self.publication_create,
             publish_via_partition_root: self.publish_via_partition_root,
             messages: self.messages,
+            message_prefixes: Names::new(
+                ("message_prefixes", &self.message_prefixes),
+                ("exclude_message_prefixes", &self.exclude_message_prefixes),
+            )?,
+            replica_identities: self.replica_identities.iter().map(Wanted::read).collect::<Result<_, _>>()?,
             status_interval,
             heartbeat_query: heartbeat_query.transpose()?,
             transaction_bytes_max: self.transaction_bytes_max,

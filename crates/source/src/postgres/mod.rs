@@ -9,6 +9,7 @@ pub mod check;
 pub mod config;
 pub mod decode;
 pub mod failure;
+pub mod identity;
 pub mod lsn;
 pub mod position;
 mod probe;

@@ -256,7 +256,9 @@ fn unread(
         match state(&state_key(&table.schema, &table.name), intake) {
             Some(state) if !state.finished => unread.push((table, state.again)),
             // It was made after the others were read, so the log has its rows.
-            None if reads_new => unread.push((table, false)),
+            None if reads_new && options.snapshot_tables.captures(&table.schema, &table.name) => {
+                unread.push((table, false));
+            }
             _ => {}
         }
     }
@@ -284,6 +286,8 @@ struct Snapshot<'o> {
 /// A table that is being read.
 struct Reading {
     sql: String,
+    /// The names of the columns, where `sql` answers them in an order of its own.
+    columns: Option<Vec<String>>,
     schema: Schema,
     plan: RowPlan,
     /// The rows that the journal has of it, where it was read before.
@@ -298,8 +302,8 @@ struct ReadTable {
     side: String,
     is_spilled: bool,
     rows: TransactionBuilder,
-    /// The last row, which has no marker yet.
-    last: Option<Vec<u8>>,
+    /// The last row, which has no marker yet, and what the journal had of it before.
+    last: Option<(Vec<u8>, Option<Vec<u8>>)>,
     /// Rows written before it.
     count: u32,
     is_first: bool,
@@ -334,7 +338,11 @@ impl Snapshot<'_> {
             is_first: self.parts == 0,
         };
         self.parts += 1;
-        Ok(Reading { sql: select(self.options, table, &columns), schema, plan, held, read })
+        let (sql, columns) = match self.options.snapshot_queries.get(&table.full_name()) {
+            Some(query) => (query.clone(), Some(columns)),
+            None => (select(self.options, table, &columns), None),
+        };
+        Ok(Reading { sql, columns, schema, plan, held, read })
     }
 
     /// Reads one table's rows.
@@ -342,6 +350,7 @@ impl Snapshot<'_> {
         let failed = |error| failure::of_connection(&self.options.name, error);
         let mut bytes = Vec::new();
         let mut rows = connection.query_rows(&of.sql).map_err(failed)?;
+        let places = of.columns.as_ref().map(|columns| places(columns, rows.columns()));
         while let Some(row) = rows.next_row().map_err(failed)? {
             if intake.stopping() {
                 return Err(Error::reconnect(format!("source {}: the snapshot was interrupted", self.options.name)));
@@ -355,7 +364,14 @@ impl Snapshot<'_> {
                     Cell::Null
                 }
             });
-            let decoded = of.plan.row(cells, &mut bytes);
+            let decoded = match &places {
+                None => of.plan.row(cells, &mut bytes),
+                Some(places) => {
+                    let cells: Vec<Cell<'_>> = cells.collect();
+                    let at = |place: &Option<usize>| place.and_then(|place| cells.get(place).copied());
+                    of.plan.row(places.iter().map(|place| at(place).unwrap_or(Cell::Null)), &mut bytes)
+                }
+            };
             if is_damaged {
                 return Err(Error::reconnect(format!("a row of {} arrived damaged", of.schema.full_name())));
             }
@@ -369,7 +385,11 @@ impl Snapshot<'_> {
             match earlier {
                 None => {
                     self.release(false, intake)?;
-                    of.read.put(&bytes, intake)?;
+                    of.read.put(&bytes, None, intake)?;
+                }
+                Some(earlier) if self.options.as_debezium => {
+                    self.release(false, intake)?;
+                    of.read.put(&bytes, Some(earlier.row), intake)?;
                 }
                 Some(earlier) if earlier.row == bytes || of.schema.key.is_empty() => {}
                 Some(earlier) => of.read.change(Op::Update, &[&earlier.row, &bytes], intake)?,
@@ -401,7 +421,7 @@ impl Snapshot<'_> {
             (false, false) => SnapshotMarker::LastInDataCollection,
         };
         if let Some(last) = read.last.take() {
-            read.write(&last, marker);
+            read.write(last, marker);
         }
         self.append(read, intake)
     }
@@ -442,22 +462,30 @@ impl Snapshot<'_> {
 }
 
 impl ReadTable {
-    /// Takes a row that the journal does not have.
-    fn put(&mut self, row: &[u8], intake: &mut dyn Intake) -> Result<()> {
+    /// Takes a row that is told as one that was read; `earlier`: as the journal had it.
+    fn put(&mut self, row: &[u8], earlier: Option<Vec<u8>>, intake: &mut dyn Intake) -> Result<()> {
         if let Some(last) = self.last.take() {
             let marker = match (self.count, self.is_first) {
                 (0, true) => SnapshotMarker::First,
                 (0, false) => SnapshotMarker::FirstInDataCollection,
                 _ => SnapshotMarker::True,
             };
-            self.write(&last, marker);
+            self.write(last, marker);
         }
-        self.last = Some(row.to_vec());
+        self.last = Some((row.to_vec(), earlier));
         self.spill_if_large(intake)
     }
 
-    fn write(&mut self, row: &[u8], marker: SnapshotMarker) {
-        self.rows.begin_read(self.schema, self.count, marker).extend_from_slice(row);
+    fn write(&mut self, (row, earlier): (Vec<u8>, Option<Vec<u8>>), marker: SnapshotMarker) {
+        let out = match earlier {
+            None => self.rows.begin_read(self.schema, self.count, marker),
+            Some(earlier) => {
+                let out = self.rows.begin_read_again(self.schema, self.count, marker);
+                out.extend_from_slice(&earlier);
+                out
+            }
+        };
+        out.extend_from_slice(&row);
         self.rows.end(Op::Read, self.schema, false);
         self.count = self.count.wrapping_add(1);
     }
@@ -479,6 +507,11 @@ impl ReadTable {
         }
         Ok(())
     }
+}
+
+/// Where each of `columns` stands in an answer that names its own.
+fn places(columns: &[String], answered: &[String]) -> Vec<Option<usize>> {
+    columns.iter().map(|column| answered.iter().position(|name| name == column)).collect()
 }
 
 /// Reads every row in the order of the table. A table that others inherit from is read by itself, unless every table is

@@ -7,6 +7,7 @@ use super::catalogue::Catalogue;
 use super::config::{Options, SnapshotMode};
 use super::decode::Reader;
 use super::failure;
+use super::identity;
 use super::lsn::Lsn;
 use super::position::{NotPosition, Position};
 use super::probe::ServerProbe;
@@ -145,14 +146,16 @@ impl PostgresSource {
         let (position, created) = match options.snapshot {
             SnapshotMode::InitialOnly => self.place_of_snapshot(&mut connection, &server)?,
             _ => {
-                publication::ensure(&options, &mut connection, &server, &catalogue.tables()?)?;
+                let tables = catalogue.tables()?;
+                publication::ensure(&options, &mut connection, &server, &tables)?;
+                identity::ensure(&options, &mut connection, &tables)?;
                 self.place_to_go_on(&mut connection, &server, intake)?
             }
         };
         let is_only = options.snapshot == SnapshotMode::InitialOnly;
         let is_anew = created.is_some() && intake.position().is_some() && !is_only;
         let tables = Tables::new(options.clone(), catalogue.types()?, intake);
-        let mut transactions = Transactions::new(&options.name, options.transaction_bytes_max, tables, position);
+        let mut transactions = Transactions::new(&options, tables, position);
         if is_anew {
             snapshot::forget(&mut transactions, intake);
         } else if options.snapshot == SnapshotMode::Always && !self.has_begun {

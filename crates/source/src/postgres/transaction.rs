@@ -4,10 +4,12 @@
 //! holds already is left out. Start at [`Transactions::message`].
 
 use super::catalogue::Catalogue;
+use super::config::Options;
 use super::decode::{Commit, Logical, Message, Old, RowError, Truncate, Tuple};
 use super::lsn::Lsn;
 use super::position::Position;
 use super::tables::{Captured, Mapped, Tables};
+use crate::filter::Names;
 use headwater_model::calendar::now_us;
 use headwater_model::change::Message as LogMessage;
 use headwater_model::source::{Committed, Intake, SidePart};
@@ -30,6 +32,7 @@ struct Open {
 pub struct Transactions {
     source: String,
     bytes_max: usize,
+    message_prefixes: Names,
     /// The tables of the stream.
     pub tables: Tables,
     position: Position,
@@ -48,10 +51,11 @@ pub struct Transactions {
 
 impl Transactions {
     /// Begins after `position`.
-    pub fn new(source: &str, bytes_max: usize, tables: Tables, position: Position) -> Self {
+    pub fn new(options: &Options, tables: Tables, position: Position) -> Self {
         Transactions {
-            source: source.to_owned(),
-            bytes_max,
+            source: options.name.clone(),
+            bytes_max: options.transaction_bytes_max,
+            message_prefixes: options.message_prefixes.clone(),
             tables,
             position,
             open: None,
@@ -189,7 +193,13 @@ impl Transactions {
         let message =
             LogMessage { prefix: logical.prefix, content: logical.content, transactional: logical.transactional };
         let place = Lsn(logical.lsn);
+        let is_wanted = self.message_prefixes.takes(logical.prefix);
         match (logical.transactional, &self.open) {
+            (true, Some(_)) if !is_wanted => Ok(()),
+            (false, None) if !is_wanted => {
+                self.advance(place);
+                Ok(())
+            }
             (true, Some(_)) => {
                 self.changes.message(place.0, &message);
                 if self.changes.len() > self.bytes_max { self.spill(intake) } else { Ok(()) }

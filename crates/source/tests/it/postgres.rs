@@ -13,6 +13,9 @@ use std::time::Duration;
 
 const DATABASE: &str = "postgres";
 
+/// Counts the slots whose stream is being read; one that is only being created is active too.
+const STREAMING: &str = "SELECT count(*) FROM pg_stat_replication WHERE state IN ('catchup', 'streaming')";
+
 /// A server, and what the source has appended so far.
 struct World {
     server: Postgres,
@@ -51,11 +54,10 @@ impl World {
 
     /// The first run, which creates the slot: a marker that is written before it would be in the snapshot.
     fn first_run(&mut self) -> Vec<String> {
-        let slot = "SELECT count(*) FROM pg_replication_slots WHERE active";
         std::thread::scope(|scope| {
             let server = &self.server;
             scope.spawn(move || {
-                wait_until(Duration::from_secs(30), "the slot to be read", || server.value(DATABASE, slot) == "1")
+                wait_until(Duration::from_secs(30), "the slot to be read", || server.value(DATABASE, STREAMING) == "1")
                     .expect("a slot");
                 server.exec(DATABASE, "INSERT INTO marker DEFAULT VALUES");
             });
@@ -266,6 +268,123 @@ fn what_does_not_lead_on_is_named_and_read_again_where_it_may() {
     world.set("snapshot", json!("initial"));
     let (error, kind) = world.refused();
     assert!(error.contains("publication headwater_it did not exist") && kind == Kind::Stop, "{error}");
+}
+
+#[test]
+fn a_table_is_read_again_as_debezium_does_row_by_row() {
+    let mut world = World::new(
+        json!({ "as_debezium": true, "snapshot": "when_needed" }),
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)",
+    );
+    world.first_run();
+    world.sql("SELECT pg_drop_replication_slot('headwater_it'); DELETE FROM t WHERE id = 1; UPDATE t SET v = 20 WHERE id = 2; INSERT INTO t VALUES (5, 5)");
+    check(
+        &world.first_run(),
+        &expect![[r#"
+            u public.t (FirstInDataCollection) - id=Int(3) v=Int(3) + id=Int(3) v=Int(3)
+            u public.t (True) - id=Int(2) v=Int(2) + id=Int(2) v=Int(20)
+            d public.t - id=Int(1) v=Int(1)
+            r public.t (Last) + id=Int(5) v=Int(5)"#]],
+    );
+}
+
+#[test]
+fn a_snapshot_reads_the_tables_that_it_is_told_and_what_queries_select() {
+    let mut world = World::new(
+        json!({
+            "snapshot_tables": ["*.some", "*.all"],
+            "snapshot_queries": { "public.some": "SELECT upper(v) AS v, 7 AS other, id FROM \"some\" WHERE id > 1 ORDER BY id DESC" },
+        }),
+        "CREATE TABLE \"some\" (id int PRIMARY KEY, v text, w int DEFAULT 4); INSERT INTO \"some\" VALUES (1, 'a'), (2, 'b'), (3, 'c');
+         CREATE TABLE \"all\" (id int PRIMARY KEY); INSERT INTO \"all\" VALUES (1); CREATE TABLE none (id int PRIMARY KEY); INSERT INTO none VALUES (1)",
+    );
+    check(
+        &world.first_run(),
+        &expect![[r#"
+            r public.all (First) + id=Int(1)
+            r public.some (FirstInDataCollection) + id=Int(3) v=Text("C") w=Null
+            r public.some (Last) + id=Int(2) v=Text("B") w=Null"#]],
+    );
+    world.sql("INSERT INTO none VALUES (2)");
+    check(&world.run(), &expect!["c public.none + id=Int(2)"]);
+}
+
+#[test]
+fn messages_are_chosen_by_their_prefix() {
+    let mut world = World::new(json!({ "message_prefixes": ["tx", "o*"], "exclude_message_prefixes": ["/oh.*/"] }), "");
+    world.first_run();
+    for (transactional, prefix) in [(true, "tx"), (false, "txt"), (true, "no"), (false, "other"), (false, "Oh no")] {
+        world.sql(&format!("SELECT pg_logical_emit_message({transactional}, '{prefix}', 'hello')"));
+    }
+    check(
+        &world.run(),
+        &expect![[r#"
+            m tx: hello
+            free m other: hello"#]],
+    );
+}
+
+#[test]
+fn tables_are_given_the_identity_that_is_asked_for_and_the_heart_beats() {
+    let identity = |tables: &str, identity: &str| json!({ "tables": tables, "identity": identity });
+    let identities = [
+        identity("public.full", "FULL"),
+        identity("public.back", "default"),
+        identity("public.by_index", "index by_c"),
+        identity("public.no*", "nothing"),
+    ];
+    let mut world = World::new(
+        json!({
+            "replica_identities": identities, "heartbeat_interval": "100ms", "tables": ["public.*"],
+            "heartbeat_query": "UPDATE s.beat SET n = n + 1",
+        }),
+        "CREATE SCHEMA s; CREATE TABLE s.beat (n int PRIMARY KEY); INSERT INTO s.beat VALUES (0);
+         CREATE TABLE \"full\" (id int PRIMARY KEY); CREATE TABLE back (id int PRIMARY KEY); ALTER TABLE back REPLICA IDENTITY FULL;
+         CREATE TABLE by_index (id int PRIMARY KEY, c int NOT NULL); CREATE UNIQUE INDEX by_c ON by_index (c); CREATE TABLE nothing (id int)",
+    );
+    world.first_run();
+    let seen = world.server.value(
+        DATABASE,
+        "SELECT string_agg(relname || ' ' || relreplident::text, ', ' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND \
+         relnamespace = 'public'::regnamespace",
+    );
+    assert_eq!(seen, "back d, by_index i, full f, marker d, nothing n");
+    let process = std::thread::scope(|scope| {
+        let (server, kept) = (&world.server, &mut world.kept);
+        scope.spawn(move || {
+            let beaten = || server.value(DATABASE, "SELECT (n > 2)::int FROM s.beat") == "1";
+            wait_until(Duration::from_secs(30), "three beats", beaten).expect("a heart");
+            server.exec(DATABASE, "INSERT INTO marker DEFAULT VALUES");
+        });
+        let kind = SOURCES.iter().find(|kind| kind.name() == "postgres").expect("the source");
+        kind.build("it", &world.settings).expect("settings").run(kept)
+    });
+    process.expect("a run");
+}
+
+#[test]
+fn an_enumeration_has_the_labels_of_now_or_of_the_start_as_debezium_has_it() {
+    for (as_debezium, expected) in [(false, "new,busy,done"), (true, "new,done")] {
+        let mut world = World::new(
+            json!({ "as_debezium": as_debezium }),
+            "CREATE TYPE st AS ENUM ('new', 'done'); CREATE TABLE job (id int PRIMARY KEY, s st)",
+        );
+        std::thread::scope(|scope| {
+            let server = &world.server;
+            scope.spawn(move || {
+                let active = || server.value(DATABASE, STREAMING) == "1";
+                wait_until(Duration::from_secs(30), "the slot to be read", active).expect("a slot");
+                server.exec(DATABASE, "ALTER TYPE st ADD VALUE 'busy' BEFORE 'done'");
+                server.exec(DATABASE, "INSERT INTO job VALUES (2, 'busy'); INSERT INTO marker DEFAULT VALUES");
+            });
+            let kind = SOURCES.iter().find(|kind| kind.name() == "postgres").expect("the source");
+            kind.build("it", &world.settings).expect("settings").run(&mut world.kept).expect("a run");
+        });
+        let schema = world.kept.schemas.values().rfind(|schema| schema.table == "job").expect("a schema");
+        let labels = format!("{:?}", schema.columns[1]).replace(['"', ' '], "");
+        assert!(labels.contains(expected), "{as_debezium}: {labels}");
+        check(&world.kept.again(), &expect![[r#"c public.job + id=Int(2) s=Enum("busy")"#]]);
+    }
 }
 
 #[test]
