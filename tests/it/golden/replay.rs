@@ -68,7 +68,8 @@ fn catch_up(headwater: &mut Headwater) -> Result {
         let Ok(waited) = headwater.run(&["wait", "--timeout", "2s"]) else { return false };
         last = waited.stderr;
         failure = failed(headwater);
-        waited.status == Some(0) || failure.is_some()
+        // A source that reads only what was there does not follow what comes after it.
+        waited.status == Some(0) || last.contains("It is finished") || failure.is_some()
     });
     match failure {
         Some(error) => Err(Error::new(format!("the source has failed: {error}"))),
