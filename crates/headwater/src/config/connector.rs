@@ -4,7 +4,7 @@
 //! property's name. Start at [`declared`].
 
 use super::Source;
-use super::debezium::{Fault, Further, SnapshotOrder, Translated};
+use super::debezium::{Fault, Translated};
 use crate::registry::{ConfiguredSource, Registry};
 use headwater_engine::TopicsSpec;
 use headwater_format::debezium::options::MessageKey;
@@ -19,8 +19,8 @@ pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -
     let Some(kind) = registry.sources.iter().find(|known| known.name() == kind) else {
         return Err(fault("connector.class", format!("this binary was built without `{kind}`")));
     };
-    if let Some((property, message)) = not_yet(&further) {
-        return Err(fault(property, format!("not yet: {message}")));
+    if kind.name() == "postgres" && format.is_exact() {
+        settings["as_debezium"] = Value::from(true);
     }
     if further.snapshot_only {
         settings["snapshot"] = Value::from("initial_only");
@@ -45,27 +45,6 @@ pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -
             .then(|| Duration::from_millis(further.heartbeat_interval_ms)),
     };
     Ok(Source { name: name.to_owned(), kind: kind.name(), topics, connector: Arc::new(connector) })
-}
-
-/// What is asked for and not there: the property, and what this version lacks.
-fn not_yet(further: &Further) -> Option<(&'static str, &'static str)> {
-    let asked = [
-        (!further.snapshot_tables.is_empty(), "snapshot.include.collection.list", "all captured tables are read"),
-        (!further.snapshot_queries.is_empty(), "snapshot.select.statement.overrides", "tables are read whole"),
-        (
-            further.snapshot_order != SnapshotOrder::Name,
-            "snapshot.tables.order.by.row.count",
-            "tables are read in the order of their names",
-        ),
-        (!further.message_prefixes.include.is_empty(), "message.prefix.include.list", "messages are not taken"),
-        (!further.message_prefixes.exclude.is_empty(), "message.prefix.exclude.list", "messages are not taken"),
-        (
-            !further.replica_identities.is_empty(),
-            "replica.identity.autoset.values",
-            "replica identities are not changed; use ALTER TABLE … REPLICA IDENTITY",
-        ),
-    ];
-    asked.into_iter().find(|(is_asked, ..)| *is_asked).map(|(_, property, message)| (property, message))
 }
 
 /// Names one run of a task: a UUID of version 7 (RFC 9562, section 5.7).

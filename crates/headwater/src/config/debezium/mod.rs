@@ -46,17 +46,6 @@ pub struct Further {
     pub partitions: Option<u32>,
     /// `snapshot.mode` is `initial_only`, or another that does not stream.
     pub snapshot_only: bool,
-    /// `snapshot.include.collection.list`: regular expressions between slashes; every captured table when empty.
-    pub snapshot_tables: Vec<String>,
-    /// `snapshot.select.statement.overrides`: the query that reads a table, by its name as it is written there.
-    pub snapshot_queries: BTreeMap<String, String>,
-    /// `snapshot.tables.order.by.row.count`.
-    pub snapshot_order: SnapshotOrder,
-    /// `message.prefix.include.list` and `message.prefix.exclude.list`, as regular expressions between slashes.
-    pub message_prefixes: Prefixes,
-    /// `replica.identity.autoset.values`: a regular expression between slashes over `schema.table`, and the identity: `FULL`,
-    /// `DEFAULT`, `NOTHING` or `INDEX name`.
-    pub replica_identities: Vec<(String, String)>,
 }
 
 /// Which columns make the key of the tables that a pattern fits.
@@ -66,27 +55,6 @@ pub struct KeyColumns {
     pub tables: String,
     /// The columns in the key's order.
     pub columns: Vec<String>,
-}
-
-/// In which order tables are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SnapshotOrder {
-    /// By their names.
-    #[default]
-    Name,
-    /// The smallest first.
-    Ascending,
-    /// The largest first.
-    Descending,
-}
-
-/// Which logical decoding messages are taken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prefixes {
-    /// Those whose prefix fits one of these; all when empty.
-    pub include: Vec<String>,
-    /// But not those whose prefix fits one of these.
-    pub exclude: Vec<String>,
 }
 
 /// What is wrong with one property. Values of secrets never stand in it.

@@ -5,7 +5,7 @@
 
 use super::patterns;
 use super::properties::Properties;
-use super::{Further, KeyColumns, SnapshotOrder};
+use super::{Further, KeyColumns};
 use headwater_format::debezium::options::Connector;
 use serde_json::{Map, Value, json};
 
@@ -45,8 +45,9 @@ pub(super) fn settings(
     }
     filter(properties, postgres, &mut settings);
     settings.insert("snapshot".into(), json!(snapshot(properties, postgres, further)));
+    snapshot_rows(properties, postgres, &mut settings);
     if postgres {
-        slot_and_publication(properties, &mut settings, further);
+        slot_and_publication(properties, &mut settings);
     } else {
         if let Some(id) = properties.number("database.server.id", 1, u32::MAX.into()) {
             settings.insert("server_id".into(), json!(id));
@@ -186,25 +187,38 @@ fn snapshot(properties: &mut Properties, postgres: bool, further: &mut Further) 
         }
     });
     further.snapshot_only = chosen.only;
-    further.snapshot_tables = patterns::list(properties, "snapshot.include.collection.list");
-    let orders = [
-        ("disabled", SnapshotOrder::Name),
-        ("ascending", SnapshotOrder::Ascending),
-        ("descending", SnapshotOrder::Descending),
-    ];
-    further.snapshot_order = properties.choice("snapshot.tables.order.by.row.count", &orders).unwrap_or_default();
-    properties.only("snapshot.query.mode", "select_all", "a snapshot reads whole tables or a query for each");
-    let overrides = "snapshot.select.statement.overrides";
-    for table in properties.words(overrides) {
-        let name = format!("{overrides}.{table}");
-        if let Some(query) = properties.required(&name) {
-            further.snapshot_queries.insert(table, query);
-        }
-    }
     chosen.mode
 }
 
-fn slot_and_publication(properties: &mut Properties, settings: &mut Map<String, Value>, further: &mut Further) {
+/// Which rows a snapshot reads.
+fn snapshot_rows(properties: &mut Properties, postgres: bool, settings: &mut Map<String, Value>) {
+    let tables = patterns::list(properties, "snapshot.include.collection.list");
+    if !tables.is_empty() {
+        settings.insert("snapshot_tables".into(), json!(tables));
+    }
+    let order = "snapshot.tables.order.by.row.count";
+    let orders = [("disabled", false), ("ascending", true), ("descending", true)];
+    if properties.choice(order, &orders) == Some(true) {
+        match postgres {
+            true => properties.note(order, "tables are read in the order of their names, as that connector reads them"),
+            false => properties.fault(order, "not yet: tables are read in the order of their names".into()),
+        }
+    }
+    properties.only("snapshot.query.mode", "select_all", "a snapshot reads whole tables or a query for each");
+    let overrides = "snapshot.select.statement.overrides";
+    let mut queries = Map::new();
+    for table in properties.words(overrides) {
+        let name = format!("{overrides}.{table}");
+        if let Some(query) = properties.required(&name) {
+            queries.insert(table, json!(query));
+        }
+    }
+    if !queries.is_empty() {
+        settings.insert("snapshot_queries".into(), Value::Object(queries));
+    }
+}
+
+fn slot_and_publication(properties: &mut Properties, settings: &mut Map<String, Value>) {
     let plugins = [("pgoutput", true), ("decoderbufs", false)];
     if properties.choice("plugin.name", &plugins) == Some(false) {
         properties.note("plugin.name", "the log is read by pgoutput; the records are the same");
@@ -229,13 +243,21 @@ fn slot_and_publication(properties: &mut Properties, settings: &mut Map<String, 
     properties.only("flush.lsn.source", "true", "the slot is confirmed by the source alone");
     properties.only("xmin.fetch.interval.ms", "0", "source.xmin is not told");
     properties.only("snapshot.max.threads", "1", "tables are read one after another");
-    further.message_prefixes.include = patterns::list(properties, "message.prefix.include.list");
-    further.message_prefixes.exclude = patterns::list(properties, "message.prefix.exclude.list");
-    further.replica_identities = replica_identities(properties);
+    let lists = [
+        ("message_prefixes", patterns::list(properties, "message.prefix.include.list")),
+        ("exclude_message_prefixes", patterns::list(properties, "message.prefix.exclude.list")),
+    ];
+    for (key, prefixes) in lists.into_iter().filter(|(_, prefixes)| !prefixes.is_empty()) {
+        settings.insert(key.into(), json!(prefixes));
+    }
+    let identities = replica_identities(properties);
+    if !identities.is_empty() {
+        settings.insert("replica_identities".into(), json!(identities));
+    }
 }
 
 /// `TABLES:FULL,TABLES:INDEX name`.
-fn replica_identities(properties: &mut Properties) -> Vec<(String, String)> {
+fn replica_identities(properties: &mut Properties) -> Vec<Value> {
     let name = "replica.identity.autoset.values";
     let mut identities = Vec::new();
     for entry in patterns::split(&properties.take(name).unwrap_or_default()) {
@@ -247,7 +269,7 @@ fn replica_identities(properties: &mut Properties) -> Vec<(String, String)> {
         match parts.filter(|(tables, identity)| !tables.is_empty() && known(identity)) {
             Some((tables, identity)) => {
                 patterns::check(properties, name, tables);
-                identities.push((patterns::slashed(tables), identity.to_owned()));
+                identities.push(json!({ "tables": patterns::slashed(tables), "identity": identity }));
             }
             None => {
                 let allowed = "each entry is TABLES:IDENTITY with FULL, DEFAULT, NOTHING or INDEX and a name";
