@@ -185,10 +185,10 @@ fn compare(
     differences
 }
 
-/// The definition without the names of types that a statement wrote and the server does not print.
+/// The definition without what a statement wrote and the server prints in another way: names of types, escapes of comments.
 fn printed(def: &TableDef) -> TableDef {
     let mut def = def.clone();
-    def.columns.iter_mut().for_each(|column| column.alias = None);
+    def.columns.iter_mut().for_each(|column| (column.alias, column.comment) = (None, None));
     def
 }
 

@@ -17,6 +17,7 @@ fn captured_records_of_no_table_are_made_again() {
     for kind in golden::KINDS {
         for mut scenario in golden::scenarios(&golden::folder(), kind).unwrap() {
             let options = settings::options(&scenario);
+            scenario.right = None;
             scenario.records.retain(|record| record.value.as_deref().is_some_and(is_own));
             let got: Vec<Record> = scenario.records.iter().map(|record| again(record, &options)).collect();
             let report = golden::compare(&scenario, &got, &[]).unwrap();

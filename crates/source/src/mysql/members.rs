@@ -123,6 +123,7 @@ mod tests {
             charset: Some(charset.into()),
             nullable: true,
             default: None,
+            comment: None,
             hidden: false,
             compressed: false,
             generated: None,

@@ -137,7 +137,7 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
     // The driver's metadata of PostgreSQL has no comments.
     let has_comments = options.include_comments && !(options.is_exact() && options.is_postgres());
     if let Some(comment) = column.comment.as_ref().filter(|_| has_comments) {
-        shape.schema.doc = Some(comment.clone());
+        shape.schema.doc = Some(if options.is_postgres() { comment.clone() } else { mysql::comment(comment, options) });
     }
     shape.schema.default = column.default.as_deref().and_then(|text| defaults::default(column, text, &shape, options));
     let mut nullable = column.nullable;

@@ -7,6 +7,7 @@ use super::form::Form;
 use super::vector_shape;
 use super::{Shape, binary_shape, bits_shape, decimal_shape, enum_shape, geometry_shape, temporal_shape, text_shape};
 use crate::connect::{Kind, Schema};
+use crate::debezium::defaults::unescape;
 use crate::debezium::options::{BigintUnsigned, Connector, Converter, Options};
 use headwater_model::{Column, Type};
 
@@ -80,6 +81,11 @@ fn aliased(column: &Column, options: &Options) -> Option<Shape> {
     }
 }
 
+/// A column's comment. The original does not undo the escapes of the statement that it stands in.
+pub(super) fn comment(text: &str, options: &Options) -> String {
+    if options.is_exact() { text.to_owned() } else { unescape(text) }
+}
+
 /// Dates whose years of two digits are completed.
 fn adjusted(mut shape: Shape, options: &Options) -> Shape {
     shape.form = match shape.form {
@@ -133,6 +139,13 @@ fn scale(native: &str) -> Option<u8> {
 mod tests {
     use super::*;
     use crate::debezium::options::Compat;
+
+    #[test]
+    fn a_comment_keeps_its_escapes_in_exact() {
+        for (compat, shown) in [(Compat::Exact, r"it''s \\"), (Compat::Right, r"it's \")] {
+            assert_eq!(comment(r"it''s \\", &Options { compat, ..Options::default() }), shown);
+        }
+    }
 
     #[test]
     fn names_of_statements_are_types_of_their_own_in_exact_alone() {

@@ -5,6 +5,8 @@
 mod mysql;
 mod postgres;
 
+pub(crate) use mysql::unescape;
+
 use super::columns::Shape;
 use super::options::Options;
 use headwater_model::Column;

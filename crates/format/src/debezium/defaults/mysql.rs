@@ -197,7 +197,7 @@ fn time(text: &str) -> Option<i64> {
 }
 
 /// Undoes the escapes of a literal.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

@@ -41,6 +41,7 @@ pub(crate) fn sequence(name: (String, String), database_charset: &str) -> TableD
         charset: None,
         nullable: false,
         default: None,
+        comment: None,
         hidden: false,
         compressed: false,
         generated: None,

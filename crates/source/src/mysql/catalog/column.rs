@@ -6,6 +6,7 @@
 use super::charset;
 use super::cursor::{Cursor, Parsed};
 use super::default::{canonical_default, parse_default};
+use super::lexer::TokenKind;
 use super::native::{BINARY, Native};
 use super::table::{ColumnDef, Generated};
 use super::types::{Context, WrittenType, parse_type};
@@ -22,6 +23,7 @@ pub(crate) struct WrittenColumn {
     /// NULL or NOT NULL, where one is written or implied.
     nullable: Option<bool>,
     default: Option<String>,
+    comment: Option<String>,
     hidden: bool,
     compressed: bool,
     generated: Option<Generated>,
@@ -47,6 +49,7 @@ pub(crate) fn parse_column(cursor: &mut Cursor<'_>, context: Context<'_>) -> Par
         charset,
         nullable: (serial || implicit).then_some(false),
         default: None,
+        comment: None,
         hidden: false,
         compressed: false,
         generated: None,
@@ -127,14 +130,25 @@ fn parse_attribute(cursor: &mut Cursor<'_>, context: Context<'_>, column: &mut W
         if !cursor.sees_any(&["CHECK", "REFERENCES"]) {
             cursor.name()?;
         }
-    } else if cursor.eat_any(&["COMMENT", "COLUMN_FORMAT", "STORAGE", "ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE"])
-    {
+    } else if cursor.eat_any(&["COMMENT"]) {
+        cursor.eat_symbol(b'=');
+        column.comment = parse_comment(cursor)?;
+    } else if cursor.eat_any(&["COLUMN_FORMAT", "STORAGE", "ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE"]) {
         cursor.eat_symbol(b'=');
         cursor.skip_one()?;
     } else {
         cursor.skip_one()?;
     }
     Ok(())
+}
+
+/// A comment's text with its escapes, as Debezium shows it; `None` where it is empty.
+fn parse_comment(cursor: &mut Cursor<'_>) -> Parsed<Option<String>> {
+    let literal = cursor.source();
+    let quoted = matches!(cursor.peek(), Some(TokenKind::Text(_)));
+    cursor.skip_one()?;
+    let inner = literal.get(1..literal.len().saturating_sub(1)).filter(|inner| quoted && !inner.is_empty());
+    Ok(inner.map(str::to_owned))
 }
 
 /// After ON: `UPDATE CURRENT_TIMESTAMP(3)`, `DELETE SET NULL` and the like, whose words are no attributes.
@@ -211,6 +225,7 @@ impl WrittenColumn {
             charset,
             nullable: self.nullable.unwrap_or(true),
             default,
+            comment: self.comment,
             hidden: self.hidden,
             compressed: self.compressed,
             generated: self.generated,

@@ -121,6 +121,7 @@ fn column(map: &TableMap<'_>, index: usize, charsets: &Charsets) -> Option<Colum
         charset,
         nullable: map.nullable(index),
         default: None,
+        comment: None,
         hidden: map.metadata.visible.get(index).is_some_and(|visible| !visible),
         compressed: matches!(wire.kind, ty::BLOB_COMPRESSED | ty::VARCHAR_COMPRESSED),
         generated: None,

@@ -58,6 +58,9 @@ pub struct ColumnDef {
     /// An SQL literal or expression; `None` when there is none or it is NULL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// Its comment, with the escapes of the statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// Not in `SELECT *`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hidden: bool,
@@ -227,6 +230,7 @@ impl ColumnDef {
             charset: None,
             nullable: false,
             default: None,
+            comment: None,
             hidden: true,
             compressed: false,
             generated: Some(generated),
@@ -251,6 +255,7 @@ impl ColumnDef {
             charset: None,
             nullable: true,
             default: None,
+            comment: None,
             hidden: true,
             compressed: false,
             generated: Some(Generated::Virtual),
@@ -268,6 +273,7 @@ impl ColumnDef {
         Column {
             nullable: self.nullable,
             default: self.default.clone(),
+            comment: self.comment.clone(),
             hidden: self.hidden,
             ..Column::new(&self.name, self.native.to_type(self.charset.as_deref()), &native)
         }

@@ -554,7 +554,8 @@ fn readers_see_names_that_the_server_does_not_keep() {
         statements.iter().for_each(|statement| drop(catalog.apply(&session(0), statement).unwrap()));
         let schema = catalog.table("d", "t").unwrap().to_schema(1);
         let column = |column: &headwater_model::Column| {
-            format!("{} {}{}", column.name, column.native, if column.nullable { "?" } else { "" })
+            let comment = column.comment.as_ref().map(|comment| format!(" [{comment}]")).unwrap_or_default();
+            format!("{} {}{}{comment}", column.name, column.native, if column.nullable { "?" } else { "" })
         };
         schema.columns.iter().map(column).collect::<Vec<_>>().join(", ")
     };
@@ -562,7 +563,9 @@ fn readers_see_names_that_the_server_does_not_keep() {
     let changed = "ALTER TABLE t MODIFY a TINYINT(1), CHANGE f g BOOLEAN, RENAME COLUMN b TO bb";
     let times = "CREATE TABLE t (id INT PRIMARY KEY, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED \
                  ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING";
+    let noted = r#"CREATE TABLE t (a INT COMMENT 'it''s \\ "x"' NOT NULL, b INT COMMENT '', c INT COMMENT = "y")"#;
     for (server, statements, expected) in [
+        (MYSQL, &[noted][..], r#"a int [it''s \\ "x"], b int?, c int? [y]"#),
         (MYSQL, &[spelled][..], "a bool?, b boolean, c real?, d float4?, e json?, f tinyint(1)?"),
         (MARIADB, &[spelled], "a bool?, b boolean, c real?, d float4?, e json?, f tinyint(1)?"),
         (MYSQL, &[spelled, changed], "a tinyint(1)?, bb boolean, c real?, d float4?, e json?, g boolean?"),
