@@ -64,7 +64,12 @@ fn run_all(kind: &str, server: Server, equal: &[&[&str]]) {
     });
     let waivers = waivers().unwrap();
     let outcomes = side_by_side(&scenarios, server, &waivers);
-    print_table(&format!("{kind} ({server})"), &outcomes);
+    let sum = print_table(&format!("{kind} ({server})"), &outcomes);
+    // Of a few scenarios that somebody asks for, one record may be many.
+    if wanted.is_none_or(|text| text.is_empty()) {
+        let all = sum.equal + sum.different + sum.waived;
+        assert!(sum.waived * 1_000 <= all * WAIVED_PER_MILLE_MAX, "{} of {all} records are waived", sum.waived);
+    }
     let mut faults = Vec::new();
     for (name, outcome) in &outcomes {
         match outcome {
@@ -125,7 +130,8 @@ fn waivers() -> Result<Vec<Waiver>> {
         .map_err(|error| headwater_testkit::Error::new(format!("read {}: {error}", path.display())))
 }
 
-fn print_table(title: &str, outcomes: &BTreeMap<String, Outcome>) {
+/// Prints what became of each scenario, and answers the sum.
+fn print_table(title: &str, outcomes: &BTreeMap<String, Outcome>) -> Counts {
     let mut table = format!("{title}: scenario, equal, different (with missing and extra ones), waived\n");
     let mut sum = Counts::default();
     for (name, outcome) in outcomes {
@@ -142,6 +148,5 @@ fn print_table(title: &str, outcomes: &BTreeMap<String, Outcome>) {
     }
     table.push_str(&format!("  {:<40} {:>6} {:>6} {:>6}", "all", sum.equal, sum.different, sum.waived));
     say(&table);
-    let all = sum.equal + sum.different + sum.waived;
-    assert!(sum.waived * 1_000 <= all * WAIVED_PER_MILLE_MAX, "{} of {all} records are waived", sum.waived);
+    sum
 }
