@@ -2,6 +2,7 @@
 //!
 //! Invariant: [`Config::validate`] does no I/O and answers one [`Options`] that nothing downstream checks again.
 
+use super::snapshot::Chosen;
 use super::wire;
 use crate::filter::{BadPattern, Choice, Filter};
 use crate::heartbeat::{Heartbeat, HeartbeatQuery};
@@ -9,6 +10,7 @@ use headwater_model::Secret;
 use headwater_model::limits::TRANSACTION_BYTES_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,6 +66,16 @@ pub struct Config {
     /// Whether the rows that are there already are read too.
     #[serde(default)]
     pub snapshot: SnapshotMode,
+
+    /// The tables of which a snapshot reads the rows that are there, of those that are captured; patterns as in `tables`.
+    /// All of them when left out.
+    #[serde(default)]
+    pub snapshot_tables: Vec<String>,
+
+    /// What a snapshot selects in place of a whole table: a query for each `database.table`. Its columns are found by their
+    /// names; those of the table that it does not name are NULL. Rows that it leaves out are not taken back.
+    #[serde(default)]
+    pub snapshot_queries: BTreeMap<String, String>,
 
     /// Rows of one snapshot chunk: what is read again at most, by each worker, after a crash.
     #[serde(default = "chunk_rows_default")]
@@ -201,6 +213,8 @@ pub struct Options {
     pub filter: Filter,
     /// Whether rows that are there already are read.
     pub snapshot: SnapshotMode,
+    /// Which tables it reads, and how.
+    pub snapshot_chosen: Chosen,
     /// Rows of one snapshot chunk.
     pub chunk_rows: u32,
     /// Connections that read a snapshot.
@@ -289,6 +303,7 @@ impl Config {
             connection,
             filter: Filter::new(self.choice(), &SYSTEM_DATABASES)?,
             snapshot: self.snapshot,
+            snapshot_chosen: self.snapshot_chosen()?,
             chunk_rows: self.chunk_rows,
             snapshot_workers: self.snapshot_workers,
             heartbeat,
@@ -300,6 +315,15 @@ impl Config {
 }
 
 impl Config {
+    fn snapshot_chosen(&self) -> Result<Chosen, ConfigError> {
+        let tables = Choice { tables: &self.snapshot_tables, ..Choice::default() };
+        Ok(Chosen {
+            unread: self.snapshot != SnapshotMode::Never,
+            tables: Filter::new(tables, &SYSTEM_DATABASES).map_err(|error| error.under("snapshot_tables"))?,
+            queries: self.snapshot_queries.clone(),
+        })
+    }
+
     fn choice(&self) -> Choice<'_> {
         Choice {
             databases: &self.databases,
@@ -417,6 +441,8 @@ mod tests {
             "columns": ["shop.users.id"], "exclude_columns": ["*.*.password"], "snapshot": "when_needed",
             "chunk_rows": 500, "snapshot_workers": 4, "server_id": 77, "tls": { "mode": "verify_ca", "ca_file": "/ca.pem" },
             "heartbeat": "250ms", "connect_timeout": "3s", "query_timeout": "2m", "statements": true, "transaction_bytes_max": 1_000_000,
+            "snapshot_tables": ["shop.orders"], "snapshot_queries": { "shop.orders": "SELECT * FROM shop.orders WHERE id > 7;" },
+            "heartbeat_query": { "statement": "UPDATE beat SET n = 1", "interval": "10s" },
         }))
         .unwrap();
         assert_eq!(options.server_id, 77);
@@ -427,6 +453,11 @@ mod tests {
         assert_eq!(options.connection.read_timeout, Some(Duration::from_secs(120)));
         assert_eq!((options.chunk_rows, options.snapshot_workers), (500, 4));
         assert_eq!(options.transaction_bytes_max, 1_000_000);
+        let chosen = &options.snapshot_chosen;
+        let table = |name| headwater_model::Schema::new(1, "shop", name, Vec::new(), Vec::new());
+        assert!(chosen.reads(&table("orders")) && !chosen.reads(&table("items")));
+        assert_eq!(chosen.query(&table("orders")), Some("SELECT * FROM shop.orders WHERE id > 7"));
+        assert_eq!(options.heartbeat_query.unwrap().interval, Duration::from_secs(10));
     }
 
     #[test]

@@ -239,7 +239,7 @@ impl MySqlSource {
             chunk_rows: options.chunk_rows,
             workers: options.snapshot_workers,
             tables: captured.into_iter().map(Arc::new).collect(),
-            reads_unread: options.snapshot != SnapshotMode::Never,
+            chosen: options.snapshot_chosen.clone(),
             floor: position.clone(),
         };
         Snapshot::begin(plan, intake)

@@ -237,9 +237,12 @@ impl Endpoint {
         Ok(number("low").zip(number("high")))
     }
 
-    /// Whether a table has any row. One that is gone has none.
-    pub fn has_rows(&self, connection: &mut Connection, schema: &Schema) -> Result<bool> {
-        let table = format!("{}.{}", identifier(&schema.database), identifier(&schema.table));
+    /// Whether a table, or what is selected in its place, has any row. One that is gone has none.
+    pub fn has_rows(&self, connection: &mut Connection, schema: &Schema, query: Option<&str>) -> Result<bool> {
+        let table = match query {
+            None => format!("{}.{}", identifier(&schema.database), identifier(&schema.table)),
+            Some(query) => format!("({query}) AS selected"),
+        };
         match connection.query(&format!("SELECT 1 FROM {table} LIMIT 1")) {
             Ok(found) => Ok(found.first_text().is_some()),
             Err(error)

@@ -4,6 +4,7 @@
 //! chunks arrive; and as in Debezium the *first* row is the first table's, so a snapshot whose first table is empty has
 //! none, while the *last* one is of the last table that has any. Start at [`Ends::find`].
 
+use super::chosen::Chosen;
 use super::chunk::Endpoint;
 use super::state::TableState;
 use headwater_model::source::Intake;
@@ -39,12 +40,12 @@ pub fn marker(place: Place, opens: bool, closes: bool) -> SnapshotMarker {
 
 impl Ends {
     /// Of those of `tables` that are to be read; asks the server which of them have rows.
-    pub fn find(server: &Endpoint, tables: &[Arc<Schema>], reads_unread: bool, intake: &dyn Intake) -> Result<Ends> {
+    pub fn find(server: &Endpoint, tables: &[Arc<Schema>], chosen: &Chosen, intake: &dyn Intake) -> Result<Ends> {
         let mut goes_on = false;
         let mut unread = Vec::new();
         for schema in tables {
             match TableState::read(intake, schema) {
-                None if !reads_unread => {}
+                None if !chosen.reads(schema) => {}
                 Some(state) if state.finished => {}
                 state => {
                     goes_on |= state.is_some_and(|state| !state.parts.is_empty());
@@ -58,7 +59,7 @@ impl Ends {
         if !unread.is_empty() {
             let mut connection = server.connect()?;
             for schema in unread.iter().rev() {
-                if server.has_rows(&mut connection, schema)? {
+                if server.has_rows(&mut connection, schema, chosen.query(schema))? {
                     last = Some(schema.id);
                     break;
                 }

@@ -6,15 +6,17 @@
 //! the other yields; so the journal is a well-formed history at every moment. Start at [`Snapshot`].
 
 mod bell;
+mod chosen;
 mod chunk;
-mod keyless;
 mod keys;
 mod markers;
 mod rewrite;
 mod row;
 mod select;
 mod state;
+mod whole;
 
+pub use chosen::Chosen;
 pub use chunk::Endpoint;
 pub use state::{TABLE_PREFIX, TableState};
 
@@ -54,8 +56,8 @@ pub struct Plan {
     pub workers: u16,
     /// The tables that are captured, in the order in which they are read: their schemas, which the journal knows already.
     pub tables: Vec<Arc<Schema>>,
-    /// Tables that were never read are read; otherwise only those that were asked for.
-    pub reads_unread: bool,
+    /// Which of them are read, and how.
+    pub chosen: Chosen,
     /// Where the journal stands: what a SELECT shows must be at least that new.
     pub floor: Position,
 }
@@ -103,11 +105,15 @@ impl Snapshot {
             rows: 0,
             rows_estimate: 0,
         };
-        let ends = Ends::find(&snapshot.work.server, &plan.tables, plan.reads_unread, intake)?;
-        let (keyless, keyed): (Vec<_>, Vec<_>) = plan.tables.into_iter().partition(|schema| schema.key.is_empty());
-        snapshot.read_keyless(keyless, ends, plan.reads_unread, intake)?;
+        let chosen = &plan.chosen;
+        let ends = Ends::find(&snapshot.work.server, &plan.tables, chosen, intake)?;
+        // What a query selects is in no order of ours either.
+        let is_whole = |schema: &Arc<Schema>| schema.key.is_empty() || chosen.query(schema).is_some();
+        let (whole, keyed): (Vec<_>, Vec<_>) = plan.tables.into_iter().partition(is_whole);
+        snapshot.read_whole(whole, ends, chosen, intake)?;
         for schema in keyed {
-            snapshot.add(schema, ends, usize::from(plan.workers), plan.reads_unread, intake)?;
+            let reads_unread = chosen.reads(&schema);
+            snapshot.add(schema, ends, usize::from(plan.workers), reads_unread, intake)?;
         }
         if snapshot.is_finished() {
             return Ok(None);

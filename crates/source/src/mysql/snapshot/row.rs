@@ -7,11 +7,13 @@ use super::super::wire::Column;
 use headwater_model::calendar;
 use headwater_model::value::ZERO_TIMESTAMP;
 use headwater_model::varint::{take, take_array};
-use headwater_model::{Date, DateTime, RowWriter, Schema, Type, Value};
+use headwater_model::{Date, DateTime, Error, Row, RowWriter, Schema, Type, Value};
 
 /// How each column of a result becomes a value.
 pub struct RowPlan {
     fields: Vec<Field>,
+    /// Where each column of the schema stands in the result, if they are in another order.
+    places: Option<Vec<Option<usize>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +53,43 @@ impl RowPlan {
     /// For the columns of `schema` that rows carry, in the order in which the result has them.
     pub fn new(schema: &Schema, columns: &[Column]) -> Self {
         let kept = schema.columns.iter().filter(|column| !column.excluded);
-        RowPlan { fields: kept.zip(columns).map(|(column, sent)| Field::of(&column.kind, sent.kind)).collect() }
+        let fields = kept.zip(columns).map(|(column, sent)| Field::of(&column.kind, sent.kind)).collect();
+        RowPlan { fields, places: None }
+    }
+
+    /// For a result whose columns are found by their names; those that it does not have are NULL.
+    pub fn named(schema: &Schema, columns: &[Column]) -> headwater_model::Result<Self> {
+        let kept: Vec<_> = schema.columns.iter().filter(|column| !column.excluded).collect();
+        let is_named = |name: &str, sent: &Column| sent.name.eq_ignore_ascii_case(name);
+        let stranger = columns.iter().find(|sent| !schema.columns.iter().any(|column| is_named(&column.name, sent)));
+        if let Some(stranger) = stranger {
+            let what = format!("the query in place of {} selects a column {}", schema.full_name(), stranger.name);
+            return Err(Error::stop(what).hint("Let it select columns of the table, under their own names."));
+        }
+        let kind = |sent: &Column| {
+            let column = schema.columns.iter().find(|column| is_named(&column.name, sent));
+            column.map_or(Field::Foreign, |column| Field::of(&column.kind, sent.kind))
+        };
+        let place = |name: &str| columns.iter().position(|sent| is_named(name, sent));
+        let places = kept.iter().map(|column| place(&column.name)).collect();
+        Ok(RowPlan { fields: columns.iter().map(kind).collect(), places: Some(places) })
     }
 
     /// Appends the row in `packet` to `out`. `Err` is the index of the column that does not fit, and why.
     pub fn transcode(&self, packet: &[u8], out: &mut Vec<u8>) -> Result<(), (usize, &'static str)> {
+        let Some(places) = &self.places else { return self.sent(packet, out) };
+        let mut sent = Vec::with_capacity(packet.len());
+        self.sent(packet, &mut sent)?;
+        let row = Row::decode(&mut &sent[..]).ok_or((0, "the row is cut off"))?;
+        let values: Vec<Value<'_>> = row.values().collect();
+        let mut row = RowWriter::begin(out, places.len());
+        let value = |place: &Option<usize>| place.and_then(|place| values.get(place).copied());
+        places.iter().for_each(|place| row.put(value(place).unwrap_or(Value::Null)));
+        Ok(())
+    }
+
+    /// The same, with the columns in the result's order.
+    fn sent(&self, packet: &[u8], out: &mut Vec<u8>) -> Result<(), (usize, &'static str)> {
         let count = self.fields.len();
         let (nulls, mut rest) = packet.split_at_checked((count + 9) / 8).ok_or((0, "the row is cut off"))?;
         let mut row = RowWriter::begin(out, count);
@@ -266,7 +300,7 @@ mod tests {
         #[test]
         fn a_damaged_row_is_an_error_and_never_a_panic(packet in proptest::collection::vec(any::<u8>(), 0..80)) {
             let fields = vec![Field::Int(8), Field::Text, Field::DateTime, Field::Time, Field::Geometry, Field::Uuid, Field::Bit];
-            let _ = RowPlan { fields }.transcode(&packet, &mut Vec::new());
+            let _ = RowPlan { fields, places: None }.transcode(&packet, &mut Vec::new());
         }
     }
 }

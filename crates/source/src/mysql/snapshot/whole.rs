@@ -1,9 +1,11 @@
-//! Tables without a key: their rows have no names, so they are read whole, as of one exact place of the log.
+//! Tables that are read whole, as of one exact place of the log: those without a key, whose rows have no names, and those of
+//! which a query selects the rows.
 //!
-//! The stream waits while they are read; that is the price of a table without a key. Invariant: the rows stand in the
+//! The stream waits while they are read; that is the price. Invariant: the rows stand in the
 //! journal as of `as_of`, all of them or none, and changes up to that place are left out of the stream.
 
 use super::Snapshot;
+use super::chosen::Chosen;
 use super::markers::{Ends, Place, marker};
 use super::rewrite::filled;
 use super::row::RowPlan;
@@ -25,17 +27,17 @@ const PART_BYTES_MAX: usize = 4 << 20;
 
 impl Snapshot {
     /// Reads those of `tables` that were not read before, and remembers as of which place each was.
-    pub(super) fn read_keyless(
+    pub(super) fn read_whole(
         &mut self,
         tables: Vec<Arc<Schema>>,
         ends: Ends,
-        reads_unread: bool,
+        chosen: &Chosen,
         intake: &mut dyn Intake,
     ) -> Result<()> {
         let mut unread = Vec::new();
         for schema in tables {
             match TableState::read(intake, &schema) {
-                None if !reads_unread => {}
+                None if !chosen.reads(&schema) => {}
                 None => unread.push((schema, false)),
                 Some(state) if !state.finished => unread.push((schema, state.again)),
                 Some(TableState { as_of: Some(place), .. }) => drop(self.read_as_of.insert(schema.id, (schema, place))),
@@ -55,7 +57,8 @@ impl Snapshot {
         let mut spilled = false;
         for (schema, again) in &unread {
             let held = if *again { Some(intake.rows(&schema.full_name(), intake.next_sequence())?) } else { None };
-            spilled |= self.read_table(&mut connection, schema, ends.place(schema.id), held, &mut rows, intake)?;
+            let table = WholeTable { schema, place: ends.place(schema.id), query: chosen.query(schema) };
+            spilled |= self.read_table(&mut connection, &table, held, &mut rows, intake)?;
         }
         let mut header = Vec::new();
         let origin = Origin::BinlogSnapshot { file: &place.file, position: place.offset, gtid: "" };
@@ -100,17 +103,20 @@ impl Snapshot {
     fn read_table(
         &mut self,
         connection: &mut Connection,
-        schema: &Schema,
-        place: Place,
+        &WholeTable { schema, place, query }: &WholeTable<'_>,
         mut held: Option<Box<dyn HeldRows>>,
         rows: &mut TransactionBuilder,
         intake: &mut dyn Intake,
     ) -> Result<bool> {
         let server = self.work.server.clone();
         let failed = |error| server.error(error);
-        let statement = connection.prepare(&chunk(schema, false, false, 0)).map_err(failed)?;
+        let text = query.map_or_else(|| chunk(schema, false, false, 0), str::to_owned);
+        let statement = connection.prepare(&text).map_err(failed)?;
         let mut result = connection.execute_prepared(&statement, &[]).map_err(failed)?;
-        let plan = RowPlan::new(schema, result.columns());
+        let plan = match query {
+            None => RowPlan::new(schema, result.columns()),
+            Some(_) => RowPlan::named(schema, result.columns())?,
+        };
         let (mut spilled, mut number) = (false, 0u32);
         // One row is held back, because only the end shows which is the last.
         let (mut read, mut back) = (Vec::new(), None::<Vec<u8>>);
@@ -142,7 +148,8 @@ impl Snapshot {
             number = number.wrapping_add(1);
             spilled |= spill_if_large(rows, intake)?;
         }
-        if let Some(held) = &mut held {
+        // What a query leaves out is not gone.
+        if let Some(held) = held.as_mut().filter(|_| query.is_none()) {
             held.unseen(&mut |row| {
                 let row = filled(row.clone(), None)?;
                 rows.begin(Op::Delete, row.schema, 0, number).extend_from_slice(&row.row);
@@ -154,6 +161,13 @@ impl Snapshot {
         }
         Ok(spilled)
     }
+}
+
+/// A table to be read.
+struct WholeTable<'t> {
+    schema: &'t Schema,
+    place: Place,
+    query: Option<&'t str>,
 }
 
 fn spill_if_large(rows: &mut TransactionBuilder, intake: &mut dyn Intake) -> Result<bool> {
