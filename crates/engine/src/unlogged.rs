@@ -124,7 +124,8 @@ impl Unlogged {
                 self.filled.copy(&change, [change.before, change.after], key_changed);
                 continue;
             }
-            (before.clear(), after.clear());
+            before.clear();
+            after.clear();
             let rows = self.filled_rows(&change, &schema, [&mut before, &mut after])?;
             self.filled.copy(&change, rows, key_changed);
             let [before, after] = rows;

@@ -59,6 +59,7 @@ pub fn begin(header: &TransactionHeader<'_>, first_lsn: u64, options: &Options, 
 /// order in which the first of each came.
 pub fn end(header: &TransactionHeader<'_>, tables: &[(&str, u64)], options: &Options, out: &mut Records) {
     let lsn = match &header.origin {
+        Origin::Wal { end_lsn, .. } if options.is_exact() => *end_lsn,
         Origin::Wal { commit_lsn, .. } => *commit_lsn,
         _ => 0,
     };

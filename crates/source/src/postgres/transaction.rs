@@ -12,7 +12,7 @@ use super::tables::{Captured, Mapped, Tables};
 use crate::filter::Names;
 use headwater_model::calendar::now_us;
 use headwater_model::change::Message as LogMessage;
-use headwater_model::source::{Committed, Intake, SidePart};
+use headwater_model::source::{Committed, Edges, Intake, SidePart};
 use headwater_model::transaction::put_header;
 use headwater_model::{Error, Op, Origin, Result, Row, TransactionBuilder, TransactionHeader};
 
@@ -233,7 +233,9 @@ impl Transactions {
         let previous = self.position.last_commit;
         self.advance(Lsn(commit.end_lsn));
         self.position.last_commit = Lsn(commit.end_lsn);
-        if self.changes.is_empty() && !self.is_spilled && !self.tables.has_news() {
+        // Debezium shows every transaction that the server sends, whatever is captured of it.
+        let is_shown = intake.shows_told_edges();
+        if self.changes.is_empty() && !self.is_spilled && !self.tables.has_news() && !is_shown {
             return Ok(());
         }
         if self.is_spilled {
@@ -252,7 +254,7 @@ impl Transactions {
             },
         });
         fail::fail_point!("postgres::commit");
-        self.append(intake)
+        self.append_transaction(true, intake)
     }
 
     /// Nothing of the open transaction happened; it will be read again.
@@ -336,6 +338,11 @@ impl Transactions {
     }
 
     fn append(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        self.append_transaction(false, intake)
+    }
+
+    /// `is_transaction`: what is appended began and ended as one in the log.
+    fn append_transaction(&mut self, is_transaction: bool, intake: &mut dyn Intake) -> Result<()> {
         let committed = Committed {
             header: &self.header,
             changes: &self.changes,
@@ -346,6 +353,7 @@ impl Transactions {
         };
         match self.is_spilled {
             true => intake.append_side(LARGE, &committed)?,
+            false if is_transaction => intake.append_told(&committed, Edges { begin: true, end: true })?,
             false => intake.append(&committed)?,
         }
         self.changes.clear();
