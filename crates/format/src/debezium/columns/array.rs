@@ -3,12 +3,10 @@
 //! Invariant: a field of Connect has one depth, so what has more is shown flat, or, as the original does, not at all. Start at
 //! [`write`].
 
-use super::form::{Form, Moment, write_uuid};
+use super::form::{Form, Moment, Placeholder, write_uuid};
 use super::postgres;
-use super::temporal::Unit;
 use crate::connect::java;
 use crate::connect::json::{self, Alphabet};
-use crate::debezium::options::BinaryMode;
 use headwater_model::{Array, Value};
 
 /// Writes an array; false when the original has none of it.
@@ -67,33 +65,22 @@ fn write_identity(out: &mut Vec<u8>, element: &Form, depth: usize) -> bool {
 }
 
 /// What the original puts into arrays of which it has no value: its placeholder as far as an element can be one.
-pub(super) fn write_placeholder(out: &mut Vec<u8>, element: &Form, text: &str) -> bool {
-    match element {
-        Form::Integer | Form::Date(Unit::Days) => {
+pub(super) fn write_placeholder(out: &mut Vec<u8>, placeholder: Placeholder, text: &str) {
+    out.push(b'[');
+    match placeholder {
+        Placeholder::Text => json::string(out, text),
+        Placeholder::Bytes => json::base64(out, text.as_bytes(), Alphabet::Standard),
+        Placeholder::Uuid => write_uuid(out, java::name_uuid(text.as_bytes())),
+        Placeholder::Numbers => {
             for (index, byte) in text.bytes().enumerate() {
-                out.push(if index == 0 { b'[' } else { b',' });
+                if index > 0 {
+                    out.push(b',');
+                }
                 json::integer(out, i64::from(byte as i8));
             }
-            out.push(b']');
         }
-        Form::Text => {
-            out.push(b'[');
-            json::string(out, text);
-            out.push(b']');
-        }
-        Form::Bytes { mode: BinaryMode::Bytes, .. } => {
-            out.push(b'[');
-            json::base64(out, text.as_bytes(), Alphabet::Standard);
-            out.push(b']');
-        }
-        Form::Uuid => {
-            out.push(b'[');
-            write_uuid(out, java::name_uuid(text.as_bytes()));
-            out.push(b']');
-        }
-        _ => return false,
     }
-    true
+    out.push(b']');
 }
 
 /// Arrays inside of one another are one flat list: a field of Connect has one depth.

@@ -4,7 +4,7 @@
 //! what it wrote is to be taken back. Start there.
 
 use super::temporal::{self, Unit};
-use super::{array, decimal, mysql, postgres};
+use super::{array, decimal, geometry, mysql, postgres};
 use crate::connect::java;
 use crate::connect::json::{self, Alphabet};
 use crate::connect::{Kind, Schema};
@@ -58,6 +58,11 @@ pub(crate) enum Form {
     Text,
     /// A `name`, of which the original's stream has no value.
     Name,
+    /// Rounded to the digits that a configuration tells.
+    Money {
+        digits: u8,
+        numeric: bool,
+    },
     /// An ENUM of MySQL whose members the original escapes.
     EscapedEnum,
     Json,
@@ -98,6 +103,8 @@ pub(crate) enum Form {
     Array {
         element: Box<Form>,
         null_element: bool,
+        /// What stands for an array that the log did not carry.
+        placeholder: Option<Placeholder>,
     },
     /// Of vectors that are separated by blanks, which the original takes for arrays and finds empty.
     EmptyArray,
@@ -110,6 +117,19 @@ pub(crate) enum Form {
         form: Box<Form>,
         what: Printed,
     },
+}
+
+/// How the original puts its placeholder into an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placeholder {
+    /// Its text.
+    Text,
+    /// The numbers of its characters.
+    Numbers,
+    /// Its bytes.
+    Bytes,
+    /// A UUID made of it.
+    Uuid,
 }
 
 /// What Kafka's simple converter prints in a way of its own.
@@ -164,6 +184,7 @@ impl Form {
                 self.write_number(out, value, moment)
             }
             Form::Decimal { .. }
+            | Form::Money { .. }
             | Form::DecimalText { .. }
             | Form::NumericText
             | Form::DecimalDouble
@@ -178,10 +199,10 @@ impl Form {
             Form::Interval(mode) => write_interval(out, value, *mode),
             Form::Bytes { mode, fixed } => write_bytes(out, value, *mode, *fixed),
             Form::Bits { bytes } => write_bits(out, value, *bytes),
-            Form::Point | Form::Geometry => write_geometry(out, value, *self == Form::Point),
-            Form::FloatVector | Form::DoubleVector => write_vector(out, value, *self == Form::DoubleVector),
+            Form::Point | Form::Geometry => geometry::write(out, value, *self == Form::Point),
+            Form::FloatVector | Form::DoubleVector => geometry::write_vector(out, value, *self == Form::DoubleVector),
             Form::SparseVector => matches!(value, Value::Text(v) if json_text::write_sparse_vector(out, v)),
-            Form::Array { element, null_element } => match value {
+            Form::Array { element, null_element, .. } => match value {
                 Value::Array(array) => array::write(out, array, element, *null_element, moment),
                 _ => false,
             },
@@ -268,6 +289,13 @@ impl Form {
             _ if special => return false,
             Form::Decimal { scale, numeric: false } => return decimal::write_bytes(out, text, *scale),
             Form::Decimal { scale, .. } => return decimal::write_number(out, text, *scale),
+            Form::Money { digits, numeric } => {
+                let Some(rounded) = decimal::rounded(text, usize::from(*digits)) else { return false };
+                return match numeric {
+                    true => decimal::write_number(out, &rounded, i32::from(*digits)),
+                    false => decimal::write_bytes(out, &rounded, i32::from(*digits)),
+                };
+            }
             Form::DecimalText { scale } => {
                 out.push(b'"');
                 let written = decimal::write_plain(out, text, *scale);
@@ -300,7 +328,10 @@ impl Form {
                 temporal::write_date(out, v, *unit, false)
             }
             // The original's times in arrays are the driver's, which keep milliseconds.
-            (Form::Time(unit), Value::Time(v)) if element => temporal::write_time(out, v / 1_000 * 1_000, *unit),
+            (Form::Time(_) | Form::ConnectTime, Value::Time(v)) if element => {
+                let unit = if let Form::Time(unit) = self { *unit } else { Unit::Millis };
+                temporal::write_time(out, v % temporal::MICROS_PER_DAY / 1_000 * 1_000, unit)
+            }
             (Form::Time(unit), Value::Time(v)) => temporal::write_time(out, v, *unit),
             (Form::ConnectTime, Value::Time(v)) if (0..=temporal::MICROS_PER_DAY).contains(&v) => {
                 temporal::write_time(out, v, Unit::Millis)
@@ -319,6 +350,10 @@ impl Form {
                 let trimmed = snapshot && *server != Connector::Postgresql;
                 let digits = Some(*fraction).filter(|digits| *digits > 0 && !trimmed);
                 let epoch = *server == Connector::Mariadb && moment.exact && !moment.snapshot;
+                if element && let Some(at) = temporal::without_era(value) {
+                    temporal::write_instant(out, at, digits);
+                    return true;
+                }
                 write_zoned_timestamp(out, value, digits, epoch)
             }
             (Form::ZonedTime, Value::TimeTz { micros, offset_seconds }) => {
@@ -370,7 +405,10 @@ impl Form {
         let Some(text) = moment.placeholder else { return false };
         match self {
             Form::Text | Form::Json | Form::MysqlJson => json::string(out, text),
-            Form::Bytes { mode: BinaryMode::Bytes, .. } => json::base64(out, text.as_bytes(), Alphabet::Standard),
+            Form::NumericText | Form::DecimalText { .. } => json::string(out, text),
+            Form::Bytes { mode: BinaryMode::Bytes, .. } | Form::Shape(BinaryMode::Bytes) => {
+                json::base64(out, text.as_bytes(), Alphabet::Standard);
+            }
             Form::Bytes { mode: BinaryMode::Hex, .. } => json::string(out, text),
             Form::HstoreJson => {
                 let mut object = Vec::new();
@@ -378,7 +416,9 @@ impl Form {
                 json::string(out, &String::from_utf8_lossy(&object));
             }
             Form::HstoreMap => write_pair(out, text),
-            Form::Array { element, .. } if moment.exact => return array::write_placeholder(out, element, text),
+            Form::Array { placeholder: Some(placeholder), .. } if moment.exact => {
+                array::write_placeholder(out, *placeholder, text);
+            }
             _ => return false,
         }
         true
@@ -474,61 +514,6 @@ fn little_endian(bits: u32, bytes: &[u8]) -> Vec<u8> {
         }
     }
     number
-}
-
-fn write_geometry(out: &mut Vec<u8>, value: Value<'_>, point: bool) -> bool {
-    let Value::Geometry { srid, wkb } = value else { return false };
-    out.push(b'{');
-    if point {
-        let Some((x, y)) = coordinates(wkb) else { return false };
-        out.extend_from_slice(b"\"x\":");
-        java::double(out, x);
-        out.extend_from_slice(b",\"y\":");
-        java::double(out, y);
-        out.push(b',');
-    }
-    out.extend_from_slice(b"\"wkb\":");
-    json::base64(out, wkb, Alphabet::Standard);
-    out.extend_from_slice(b",\"srid\":");
-    match srid {
-        0 => out.extend_from_slice(b"null"),
-        srid => json::integer(out, i64::from(srid)),
-    }
-    out.push(b'}');
-    true
-}
-
-/// The first two numbers behind the byte order and the type.
-fn coordinates(wkb: &[u8]) -> Option<(f64, f64)> {
-    let little = *wkb.first()? == 1;
-    let read = |at: usize| {
-        let bytes: [u8; 8] = wkb.get(at..at + 8)?.try_into().ok()?;
-        Some(if little { f64::from_le_bytes(bytes) } else { f64::from_be_bytes(bytes) })
-    };
-    Some((read(5)?, read(13)?))
-}
-
-fn write_vector(out: &mut Vec<u8>, value: Value<'_>, double: bool) -> bool {
-    let Value::Vector(bytes) = value else { return false };
-    out.push(b'[');
-    for (index, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        let number = f32::from_le_bytes(*bytes);
-        match double {
-            // The shortest text of the float, read as a double: what the server printed.
-            true => {
-                let mut text = Vec::new();
-                java::float(&mut text, number);
-                let shown = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
-                java::double(out, shown.unwrap_or(f64::from(number)));
-            }
-            false => java::float(out, number),
-        }
-    }
-    out.push(b']');
-    true
 }
 
 fn write_bool(out: &mut Vec<u8>, value: bool) {

@@ -6,6 +6,7 @@
 mod array;
 mod decimal;
 mod form;
+mod geometry;
 mod mysql;
 pub(crate) mod parse;
 

@@ -74,7 +74,11 @@ pub(crate) fn decode(form: &Form, kind: &Type, raw: &str, snapshot: bool, out: &
         (Form::Decimal { scale, numeric: false }, _) => {
             Value::Decimal(&decimal::text_of(&STANDARD.decode(text?).ok()?, *scale)?).encode(out);
         }
-        (Form::Decimal { .. }, _) => Value::Decimal(&decimal::without_exponent(raw)?).encode(out),
+        (Form::Money { digits, numeric: false }, _) => {
+            let bytes = STANDARD.decode(text?).ok()?;
+            Value::Decimal(&decimal::text_of(&bytes, i32::from(*digits))?).encode(out);
+        }
+        (Form::Decimal { .. } | Form::Money { .. }, _) => Value::Decimal(&decimal::without_exponent(raw)?).encode(out),
         (Form::DecimalText { .. } | Form::NumericText, _) => Value::Decimal(named_special(text?)).encode(out),
         (Form::DecimalDouble, _) => decode_double_decimal(text.unwrap_or(raw), out)?,
         (Form::VariableDecimal, _) => decode_variable(raw, out)?,

@@ -2,12 +2,15 @@
 //!
 //! Invariant: a type that the original does not know makes no field, unless the options say so. Start at [`shape`].
 
-use super::form::Form;
+use super::form::{Form, Placeholder};
+use super::temporal::Unit;
 use super::vector_shape;
 use super::{Shape, binary_shape, bits_shape, decimal_shape, enum_shape, geometry_shape, temporal_shape, text_shape};
 use crate::connect::{Kind, Schema};
 use crate::debezium::columns_native::type_name;
-use crate::debezium::options::{Compat, Converter, DecimalMode, HstoreMode, IntervalMode, Options};
+use crate::debezium::options::{
+    BinaryMode, Compat, Converter, DecimalMode, HstoreMode, IntervalMode, Options, TimePrecision,
+};
 use headwater_model::Type;
 
 /// What `bit varying` without a width is said to have.
@@ -78,6 +81,8 @@ pub(crate) fn shape(kind: &Type, native: &str, options: &Options, converter: Con
         Type::Array { element } => return array_shape(element, native, options, converter),
         Type::Unknown { .. } => return unknown_shape(base(native), options),
         Type::Text { .. } if is_unknown(base(native)) => return unknown_shape(base(native), options),
+        // Its stream takes it for an unknown type.
+        Type::Text { .. } if base(native) == "name" && options.include_unknown_datatypes => text_shape(None),
         Type::Text { .. } => text_of(base(native)),
         kind => temporal_shape(kind, options.time_precision()).unwrap_or_else(|| text_shape(None)),
     };
@@ -196,11 +201,13 @@ fn numeric_shape(options: &Options, converter: Converter) -> Shape {
 }
 
 fn money_shape(options: &Options, converter: Converter) -> Shape {
-    let digits = i32::from(options.money_fraction_digits);
-    let mut shape = decimal_shape(None, digits, options, converter);
-    if let Form::DecimalText { .. } = shape.form {
-        shape.form = Form::NumericText;
-    }
+    let digits = options.money_fraction_digits;
+    let mut shape = decimal_shape(None, i32::from(digits), options, converter);
+    shape.form = match shape.form {
+        Form::DecimalText { .. } => Form::NumericText,
+        Form::Decimal { numeric, .. } => Form::Money { digits, numeric },
+        form => form,
+    };
     shape
 }
 
@@ -234,12 +241,22 @@ fn array_shape(element: &Type, native: &str, options: &Options, converter: Conve
         return Some(Shape::new(Schema::new(Kind::Array(Box::new(schema))), Form::EmptyArray, "[]"));
     }
     let null_element = schema.optional && !(exact && name == "ltree");
+    let placeholder = match (name, &inner.form) {
+        ("text" | "character varying" | "character" | "bpchar" | "json" | "jsonb", _) => Some(Placeholder::Text),
+        ("integer" | "bigint", _) => Some(Placeholder::Numbers),
+        ("date", Form::Date(Unit::Days)) if options.time_precision() != TimePrecision::Connect => {
+            Some(Placeholder::Numbers)
+        }
+        ("bytea", Form::Bytes { mode: BinaryMode::Bytes, .. }) => Some(Placeholder::Bytes),
+        ("uuid", _) => Some(Placeholder::Uuid),
+        _ => None,
+    };
     let form = match inner.form {
         // The driver's class for them has the calendar of its time.
         Form::DateTime(unit) if exact => Form::JulianDateTime(unit),
         form => form,
     };
-    let form = Form::Array { element: Box::new(form), null_element };
+    let form = Form::Array { element: Box::new(form), null_element, placeholder };
     Some(Shape::new(Schema::new(Kind::Array(Box::new(schema))), form, "[]"))
 }
 

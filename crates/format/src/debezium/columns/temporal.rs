@@ -3,8 +3,8 @@
 //! Invariant: arithmetic that would leave 64 bits wraps as Java's does, and never panics. Start at [`write_date`].
 
 use crate::connect::json::integer;
-use headwater_model::calendar;
-use headwater_model::value::{Date, DateTime};
+use headwater_model::value::{Date, DateTime, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
+use headwater_model::{Value, calendar};
 
 pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
 pub(super) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
@@ -110,6 +110,21 @@ pub(super) fn write_date_time(out: &mut Vec<u8>, at: DateTime, unit: Unit, wraps
         }
     }
     true
+}
+
+/// An instant inside of an array whose year the driver takes for one after Christ, minus infinity too.
+pub(super) fn without_era(value: Value<'_>) -> Option<DateTime> {
+    const FARTHEST: DateTime =
+        DateTime { date: Date { year: 292_269_055, month: 12, day: 2 }, hour: 23, minute: 0, second: 0, micros: 0 };
+    match value {
+        Value::Timestamp(TIMESTAMP_NEG_INFINITY) => Some(FARTHEST),
+        Value::Timestamp(TIMESTAMP_INFINITY | ZERO_TIMESTAMP) => None,
+        Value::Timestamp(micros) => {
+            let at = calendar::date_time(micros);
+            (at.date.year <= 0).then(|| DateTime { date: Date { year: 1 - at.date.year, ..at.date }, ..at })
+        }
+        _ => None,
+    }
 }
 
 /// Before this day of both calendars the Julian one was in use.

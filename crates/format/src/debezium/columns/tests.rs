@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::debezium::columns_native::source_type;
-use crate::debezium::options::{ColumnAction, ColumnRule, Compat, Connector};
-use headwater_model::value::{Date, DateTime};
+use crate::debezium::options::{BinaryMode, ColumnAction, ColumnRule, Compat, Connector};
+use headwater_model::value::{Date, DateTime, TIMESTAMP_NEG_INFINITY};
 use headwater_model::{ArrayWriter, Dimension};
 
 fn options(compat: Compat, change: impl Fn(&mut Options)) -> Options {
@@ -91,6 +91,9 @@ fn arrays_that_the_original_reads_in_its_own_way() {
     let (dates, infinite) = (array(&[1], &[Value::Date(date)]), array(&[1], &[Value::Date(Date::INFINITY)]));
     let moments = array(&[1], &[Value::DateTime(DateTime { date, hour: 0, minute: 0, second: 0, micros: 0 })]);
     let date_time = || array_of(Type::DateTime { fraction: 6 });
+    let instants = array(&[2], &[Value::Timestamp(TIMESTAMP_NEG_INFINITY), Value::Timestamp(-63_517_824_000_000_000)]);
+    let times = array(&[2], &[Value::Time(86_400_000_000), Value::Time(43_200_500_600)]);
+    const INSTANTS: &str = r#"["+292269055-12-02T23:00:00.000Z","0044-03-15T00:00:00.000Z"]"#;
     for (kind, native, value, options, expected) in [
         (array_of(Type::Numeric), "numeric[]", &nan, &exact, "null"),
         (array_of(int()), "int2vector", &some, &exact, "[]"),
@@ -108,10 +111,56 @@ fn arrays_that_the_original_reads_in_its_own_way() {
         (array_of(Type::Date), "date[]", &infinite, &exact, "[-622191234]"),
         (date_time(), "timestamp without time zone[]", &moments, &exact, "[-63517996800000000]"),
         (date_time(), "timestamp without time zone[]", &moments, &nanos, "[null]"),
+        (array_of(Type::Timestamp { fraction: 3 }), "timestamp with time zone[]", &instants, &exact, INSTANTS),
+        (array_of(Type::Time { fraction: 6 }), "time without time zone[]", &times, &exact, "[0,43200500000]"),
     ] {
         let value = Value::decode(&mut value.as_slice()).expect("a value");
         let (_, got) = shown(Column::new("c", kind, native), value, options, Extra::Rules(&masks));
         assert_eq!(got, expected, "{native}");
+    }
+}
+
+#[test]
+fn what_the_log_did_not_carry_has_a_placeholder_where_the_original_can_put_one() {
+    let plain = options(Compat::Exact, |_| {});
+    let string = options(Compat::Exact, |options| options.decimal = DecimalMode::String);
+    let connect = options(Compat::Exact, |options| options.time_precision = Some(TimePrecision::Connect));
+    let hex = options(Compat::Exact, |options| options.binary = BinaryMode::Hex);
+    let small = Type::Int { bits: 16, unsigned: false };
+    for (kind, native, options, expected) in [
+        (text(), "text", &plain, "\"p\""),
+        (Type::Numeric, "numeric", &plain, "null"),
+        (Type::Numeric, "numeric", &string, "\"p\""),
+        (Type::Unknown { oid: 604 }, "polygon", &plain, "\"cA==\""),
+        (Type::Unknown { oid: 604 }, "polygon", &hex, "null"),
+        (array_of(text()), "character(3)[]", &plain, "[\"p\"]"),
+        (array_of(Type::Json), "jsonb[]", &plain, "[\"p\"]"),
+        (array_of(text()), "inet[]", &plain, "null"),
+        (array_of(text()), "citext[]", &plain, "null"),
+        (array_of(Type::Enum { members: Vec::new() }), "mood[]", &plain, "null"),
+        (array_of(int()), "integer[]", &plain, "[112]"),
+        (array_of(small), "smallint[]", &plain, "null"),
+        (array_of(Type::Date), "date[]", &plain, "[112]"),
+        (array_of(Type::Date), "date[]", &connect, "null"),
+        (array_of(Type::Bytes { fixed: None }), "bytea[]", &plain, "[\"cA==\"]"),
+        (array_of(Type::Bytes { fixed: None }), "bytea[]", &hex, "null"),
+    ] {
+        let schema = Schema::new(1, "public", "t", vec![Column::new("c", kind, native)], Vec::new());
+        let masks = Masks::default();
+        let field = compile(&schema, 0..1, options, Converter::default(), Extra::Rules(&masks)).pop().expect("a field");
+        let mut out = Vec::new();
+        field.write(&mut out, Value::Absent, Moment { exact: true, placeholder: Some("p"), ..Moment::default() });
+        assert_eq!(String::from_utf8(out).expect("text"), expected, "{native}");
+    }
+}
+
+#[test]
+fn money_is_rounded_to_the_digits_that_are_told() {
+    let masks = Masks::default();
+    for (digits, value, expected) in [(0, "1.50", "\"Ag==\""), (0, "-1.50", "\"/g==\""), (3, "1.50", "\"Bdw=\"")] {
+        let exact = options(Compat::Exact, |options| options.money_fraction_digits = digits);
+        let column = Column::new("m", Type::Money { scale: 2 }, "money");
+        assert_eq!(shown(column, Value::Decimal(value), &exact, Extra::Rules(&masks)).1, expected, "{value}");
     }
 }
 
