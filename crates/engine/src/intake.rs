@@ -18,6 +18,7 @@ use headwater_model::source::{Committed, Edges, HeldRows, Intake, SidePart, Sour
 use headwater_model::transaction::put_header;
 use headwater_model::{Error, Origin, Result, Schema, TransactionBuilder, TransactionHeader, TransactionView};
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -338,6 +339,10 @@ impl Intake for JournalIntake {
 
     fn sides(&self) -> Vec<String> {
         self.writer.sides().into_iter().map(|side| side.id).collect()
+    }
+
+    fn scratch(&mut self) -> Result<File> {
+        self.unlogged.scratch()
     }
 
     fn accepts_derived(&self) -> bool {

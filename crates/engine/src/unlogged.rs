@@ -11,9 +11,11 @@ use crate::options::TableFilter;
 use crate::rows::Rows;
 use crate::source::Shared;
 use headwater_model::change::Changes;
+use headwater_model::source::scratch_in;
 use headwater_model::{Change, Error, Op, Result, Row, Schema, TransactionBuilder, Value};
 use headwater_store::{RowStore, StoreOptions, StoredRow};
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,6 +69,11 @@ impl Unlogged {
     /// The changes as they are to be written.
     pub fn filled<'c>(&'c mut self, changes: &'c TransactionBuilder) -> Result<&'c TransactionBuilder> {
         if self.concerns(changes) { self.fill(changes) } else { Ok(changes) }
+    }
+
+    /// A file without a name, on the disk of the journal.
+    pub fn scratch(&self) -> Result<File> {
+        scratch_in(self.dir.parent().unwrap_or(&self.dir))
     }
 
     /// Whether these changes have to be filled.

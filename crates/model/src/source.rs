@@ -3,10 +3,12 @@
 //! Invariant: a source never confirms a position to its database before the intake says it is durable.
 
 use crate::change::Change;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::schema::Schema;
 use crate::transaction::TransactionBuilder;
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A database's change log. Runs on a thread of its own and blocks as it likes.
@@ -149,6 +151,11 @@ pub trait Intake {
     /// The side segments that are open or survived a restart, by id.
     fn sides(&self) -> Vec<String>;
 
+    /// An empty file without a name, which is gone when it is dropped, for what is not decided yet.
+    fn scratch(&mut self) -> Result<File> {
+        scratch_in(&std::env::temp_dir())
+    }
+
     /// Whether derived transactions may be appended now. They may not while a follower is ahead of us after a power
     /// failure, because the log must first be read again exactly as it was.
     fn accepts_derived(&self) -> bool;
@@ -181,6 +188,21 @@ pub trait Intake {
     /// Tells the status page how things stand: `state` is one of connecting, snapshotting, streaming, finished; `lag_us` is the
     /// age of the newest event read.
     fn report(&mut self, report: SourceReport);
+}
+
+/// An empty file without a name in `folder`, which is made where it is not there.
+pub fn scratch_in(folder: &Path) -> Result<File> {
+    // Two threads never share a name, and a process that is killed here leaves an empty file that the next one replaces.
+    let path = folder.join(format!("headwater-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let open = || {
+        std::fs::create_dir_all(folder)?;
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(file)
+    };
+    open().map_err(|error: std::io::Error| {
+        Error::reconnect(format!("no file can be made in {}", folder.display())).source(error)
+    })
 }
 
 /// What a source tells of itself.

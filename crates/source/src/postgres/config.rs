@@ -120,6 +120,11 @@ pub struct Config {
     #[serde(default)]
     pub replica_identities: Vec<ReplicaIdentity>,
 
+    /// Whether large transactions are received while they are still in progress (PostgreSQL 14 and later). They are kept in a
+    /// file beside the journal until they commit.
+    #[serde(default = "yes")]
+    pub in_progress: bool,
+
     /// Encryption; the same can be said in the URL.
     #[serde(default)]
     pub tls: Option<Tls>,
@@ -296,6 +301,8 @@ pub struct Options {
     pub messages: bool,
     /// Which of them.
     pub message_prefixes: Names,
+    /// Whether transactions are received before they have ended.
+    pub in_progress: bool,
     /// Replica identities that tables are given.
     pub replica_identities: Vec<Wanted>,
     /// How often the server hears from us.
@@ -391,6 +398,7 @@ impl Config {
             publication_create: self.publication_create,
             publish_via_partition_root: self.publish_via_partition_root,
             messages: self.messages,
+            in_progress: self.in_progress,
             message_prefixes: Names::new(
                 ("message_prefixes", &self.message_prefixes),
                 ("exclude_message_prefixes", &self.exclude_message_prefixes),

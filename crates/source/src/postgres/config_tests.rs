@@ -27,7 +27,8 @@ fn every_key_is_taken() {
         "tables": ["public.*"], "exclude_tables": ["public.tmp_*"], "columns": ["public.users.id"],
         "exclude_columns": ["*.*.password"], "snapshot": "when_needed", "snapshot_scope": "every", "slot": "s_1",
         "slot_failover": true, "publication": "P 1", "publication_create": "no_tables",
-        "publish_via_partition_root": true, "messages": false, "tls": { "mode": "verify_full", "ca_file": "/ca.pem" },
+        "publish_via_partition_root": true, "messages": false, "in_progress": false,
+        "tls": { "mode": "verify_full", "ca_file": "/ca.pem" },
         "snapshot_tables": ["public.a"], "snapshot_queries": { "public.a": "SELECT 1 AS id" }, "as_debezium": true,
         "message_prefixes": ["a.*"], "exclude_message_prefixes": ["/a\\.b/"], "heartbeat_query": { "statement": "SELECT 1", "interval": "2s" },
         "replica_identities": [{ "tables": "public.*", "identity": "index a_b" }],
@@ -48,6 +49,7 @@ fn every_key_is_taken() {
     assert_eq!((&*heartbeat.statement, heartbeat.interval), ("SELECT 1", Duration::from_secs(2)));
     assert!(options.as_debezium && options.replica_identities.len() == 1);
     assert!(options.slot_failover && options.publish_via_partition_root && !options.messages);
+    assert!(!options.in_progress);
 }
 
 #[test]

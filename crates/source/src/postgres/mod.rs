@@ -10,6 +10,7 @@ pub mod config;
 pub mod decode;
 pub mod failure;
 pub mod identity;
+mod in_progress;
 pub mod lsn;
 pub mod position;
 mod probe;

@@ -177,6 +177,9 @@ pub fn stream(options: &Options, connection: Connection, server: &Server, positi
     if options.messages && server.version >= since::MESSAGES {
         wanted.push_str(", messages 'true'");
     }
+    if options.in_progress && server.version >= since::MESSAGES {
+        wanted.push_str(", streaming 'on'");
+    }
     let command = format!("START_REPLICATION SLOT {} LOGICAL {} ({wanted})", identifier(&options.slot), position.lsn);
     connection.start_replication(&command).map_err(|error| failure::of_connection(&options.name, error))
 }

@@ -5,9 +5,10 @@
 
 use super::catalogue::Catalogue;
 use super::config::{Options, SnapshotMode};
-use super::decode::Reader;
+use super::decode::{Commit, Message, Reader};
 use super::failure;
 use super::identity;
+use super::in_progress::{InProgress, Kept, Taken};
 use super::lsn::Lsn;
 use super::position::{NotPosition, Position};
 use super::probe::ServerProbe;
@@ -40,6 +41,9 @@ const QUIET: Duration = Duration::from_secs(20);
 
 /// How long a server may say nothing at all.
 const SILENCE: Duration = Duration::from_secs(90);
+
+/// After so many messages of a transaction that is read at its commit it is looked whether the server should hear from us.
+const CONFIRM_MESSAGES: u32 = 1_024;
 
 /// Unchanged positions are told less often, by this factor.
 const UNCHANGED_FACTOR: u32 = 10;
@@ -325,6 +329,7 @@ struct Stream<'o> {
     options: &'o Options,
     wire: Replication,
     reader: Reader,
+    in_progress: InProgress,
     transactions: Transactions,
     catalogue: Catalogue,
     title: String,
@@ -353,6 +358,7 @@ impl<'o> Stream<'o> {
             options,
             wire,
             reader: Reader::default(),
+            in_progress: InProgress::default(),
             transactions,
             catalogue,
             title: server.title(),
@@ -405,7 +411,11 @@ impl<'o> Stream<'o> {
                     let message = self.reader.read(body).map_err(|error| {
                         Error::stop(format!("source {}: the stream at {start}", self.options.name)).source(error)
                     })?;
-                    self.transactions.message(start, message, &mut self.catalogue, intake)?;
+                    match self.in_progress.take(start, body, &message, intake)? {
+                        Taken::Passed => self.transactions.message(start, message, &mut self.catalogue, intake)?,
+                        Taken::Kept => {}
+                        Taken::Committed(kept, xid, commit) => self.read_kept(start, &kept, xid, commit, intake)?,
+                    }
                 }
                 Some(Event::Keepalive { end, reply }) => {
                     self.transactions.heard(end);
@@ -420,6 +430,23 @@ impl<'o> Stream<'o> {
                 }
             }
         }
+    }
+
+    /// Reads a transaction that arrived before it was committed, as if it had arrived now.
+    fn read_kept(&mut self, place: Lsn, kept: &Kept, xid: u32, commit: Commit, intake: &mut dyn Intake) -> Result<()> {
+        let begin = Message::Begin { final_lsn: commit.lsn, commit_us: commit.commit_us, xid };
+        self.transactions.message(place, begin, &mut self.catalogue, intake)?;
+        let mut reading = kept.read()?;
+        let mut count = 0u32;
+        while let Some((place, message)) = reading.next()? {
+            self.transactions.message(place, message, &mut self.catalogue, intake)?;
+            count = count.wrapping_add(1);
+            // A server that hears nothing for long takes us for gone.
+            if count.is_multiple_of(CONFIRM_MESSAGES) {
+                self.confirm(intake)?;
+            }
+        }
+        self.transactions.message(place, Message::Commit(commit), &mut self.catalogue, intake)
     }
 
     /// Whether something has arrived; a server that has long been silent is taken for gone.

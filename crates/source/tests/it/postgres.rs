@@ -212,6 +212,38 @@ fn a_large_transaction_leaves_memory_and_arrives_whole() {
 }
 
 #[test]
+fn a_transaction_in_progress_is_received_and_counts_only_when_it_commits() {
+    let releases = postgres_releases().into_iter();
+    releases.for_each(|release| {
+        let mut world = World::on(
+            release,
+            json!({ "in_progress": true, "transaction_bytes_max": 65_536 }),
+            "CREATE TABLE t (id int PRIMARY KEY, v text)",
+        );
+        world.server.restart_with(&["logical_decoding_work_mem=64kB"]).expect("a restart");
+        world.first_run();
+        let rows = |from: u32, to: u32| format!("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series({from}, {to}) i;");
+        let sql = format!(
+            "BEGIN; {} SAVEPOINT a; {} SAVEPOINT b; {} ROLLBACK TO b; RELEASE b; {} ROLLBACK TO a; ALTER TABLE t ADD COLUMN w int DEFAULT 3; \
+             {} SAVEPOINT c; ALTER TABLE t DROP COLUMN v; INSERT INTO t SELECT i FROM generate_series(30001, 34000) i; ROLLBACK TO c; {} COMMIT",
+            rows(1, 2_000), rows(10_001, 12_000), rows(20_001, 22_000), rows(12_001, 14_000),
+            "INSERT INTO t (id) SELECT i FROM generate_series(2001, 4000) i;", "INSERT INTO t VALUES (4001, 'end');",
+        );
+        world.sql(&sql);
+        world.sql(&format!("BEGIN; {} ROLLBACK", rows(50_001, 55_000)));
+        world.sql("SELECT pg_logical_emit_message(false, 'after', 'all')");
+        let lines = world.run();
+        let ids: Vec<String> = lines.iter().map(|line| line.split(['(', ')']).nth(1).unwrap_or(line).to_owned()).collect();
+        let expected: Vec<String> = (1..=4_001).map(|id| id.to_string()).chain(["free m after: all".to_owned()]).collect();
+        assert_eq!(ids, expected, "{release}");
+        assert!(lines[2_500].contains("v=Null w=Int(3)") && lines[4_000].contains("v=Text(\"end\") w=Int(3)"), "{}", lines[4_000]);
+        let streamed = "SELECT count(*) FROM pg_stat_replication_slots WHERE stream_txns > 0";
+        let has_streamed = || world.server.value(DATABASE, streamed) == "1";
+        wait_until(Duration::from_secs(30), "the server's statistics", has_streamed).expect("streamed transactions");
+    });
+}
+
+#[test]
 fn the_slot_is_confirmed_up_to_what_is_durable_and_moves_while_others_write() {
     let mut world = World::new(json!({}), "CREATE TABLE t (id int PRIMARY KEY); CREATE DATABASE other");
     world.first_run();
@@ -335,8 +367,8 @@ fn tables_are_given_the_identity_that_is_asked_for_and_the_heart_beats() {
     ];
     let mut world = World::new(
         json!({
-            "replica_identities": identities, "heartbeat_interval": "100ms", "tables": ["public.*"],
-            "heartbeat_query": "UPDATE s.beat SET n = n + 1",
+            "replica_identities": identities, "tables": ["public.*"],
+            "heartbeat_query": { "statement": "UPDATE s.beat SET n = n + 1", "interval": "100ms" },
         }),
         "CREATE SCHEMA s; CREATE TABLE s.beat (n int PRIMARY KEY); INSERT INTO s.beat VALUES (0);
          CREATE TABLE \"full\" (id int PRIMARY KEY); CREATE TABLE back (id int PRIMARY KEY); ALTER TABLE back REPLICA IDENTITY FULL;
