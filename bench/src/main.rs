@@ -12,15 +12,17 @@ mod latency;
 mod load;
 mod machine;
 mod measure;
+mod postgres_backlog;
 mod product;
 mod recorder;
+mod render;
 mod report;
 mod restart;
 mod snapshot;
 mod transaction;
 mod watch;
 
-use headwater_testkit::{Database, Flavor, Redis, Result};
+use headwater_testkit::{Database, Flavor, Postgres, PostgresRelease, Redis, Result};
 use machine::Machine;
 use report::{Figure, Report, Wanted};
 use std::path::PathBuf;
@@ -38,6 +40,12 @@ const BENCHMARKS: &[Benchmark] = &[
         "500,000 rows of backlog to the fsynced journal, beside the fastest reader and the server's own",
         backlog::run,
     ),
+    (
+        "postgres-backlog",
+        "500,000 rows of PostgreSQL's backlog to the fsynced journal, beside the server's own reader",
+        postgres_backlog::run,
+    ),
+    ("render", "changes as Debezium's records, beside serde_json printing built values", render::run),
     ("latency", "commit to visible in Redis at 200 and 2,000 transactions/s, beside a bare loop", latency::run),
     ("redis-catchup", "a full journal into Redis, beside the same bytes sent prebuilt", catchup::run),
     ("snapshot", "2,000,000 rows into the journal, beside SELECT * of the server's own client", snapshot::run),
@@ -67,6 +75,13 @@ impl Bench {
         let database = Database::start(flavor, options)?;
         self.machine.server(format!("{flavor} ({})", database.version()));
         Ok(database)
+    }
+
+    /// Starts a PostgreSQL server and notes its version.
+    fn postgres(&mut self, release: PostgresRelease, options: &[&str]) -> Result<Postgres> {
+        let postgres = Postgres::start(release, options)?;
+        self.machine.server(format!("PostgreSQL ({})", postgres.version()));
+        Ok(postgres)
     }
 
     /// Starts a Redis without its log, so that no disk but Headwater's is measured, and notes its version.
