@@ -185,10 +185,12 @@ fn compare(
     differences
 }
 
-/// The definition without what a statement wrote and the server prints in another way: names of types, escapes of comments.
+/// The definition without what a statement wrote and the server prints in another way: names of types, escapes of comments, NOT NULL.
 fn printed(def: &TableDef) -> TableDef {
     let mut def = def.clone();
-    def.columns.iter_mut().for_each(|column| (column.alias, column.comment) = (None, None));
+    for column in &mut def.columns {
+        (column.alias, column.comment, column.unsaid_not_null) = (None, None, false);
+    }
     def
 }
 

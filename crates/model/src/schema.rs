@@ -38,6 +38,9 @@ pub struct Column {
     pub native: String,
     /// Whether it may be NULL.
     pub nullable: bool,
+    /// It is NOT NULL by its key or the like, and the statement of the log that defined it last did not say so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unsaid_not_null: bool,
     /// The default as the server prints it; `None` when there is none or it is NULL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
@@ -60,6 +63,7 @@ impl Column {
             kind,
             native: native.into(),
             nullable: true,
+            unsaid_not_null: false,
             default: None,
             hidden: false,
             excluded: false,

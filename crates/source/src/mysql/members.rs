@@ -122,6 +122,7 @@ mod tests {
             alias: None,
             charset: Some(charset.into()),
             nullable: true,
+            unsaid_not_null: false,
             default: None,
             comment: None,
             hidden: false,

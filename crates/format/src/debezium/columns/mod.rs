@@ -134,7 +134,7 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
         }
         Extra::Read(parameters) => shape.schema.parameters.extend(parameters.get(place).cloned().unwrap_or_default()),
     }
-    shape.schema.optional |= column.nullable;
+    shape.schema.optional |= column.nullable || (column.unsaid_not_null && options.is_exact());
     // The driver's metadata of PostgreSQL has no comments.
     let has_comments = options.include_comments && !(options.is_exact() && options.is_postgres());
     if let Some(comment) = column.comment.as_ref().filter(|_| has_comments) {

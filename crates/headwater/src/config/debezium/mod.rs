@@ -85,8 +85,13 @@ pub fn translate(
         Connector::Postgresql => properties.required("database.dbname").unwrap_or_default(),
         Connector::Mysql | Connector::Mariadb => String::new(),
     };
+    let shows_changes = !properties.is("include.schema.changes", "false");
     let settings = source::settings(&mut properties, connector, &database, &mut further);
-    let format = records::options(&mut properties, connector, &database);
+    let mut format = records::options(&mut properties, connector, &database);
+    if connector == Connector::Mariadb && format.is_exact() {
+        // The original takes the one property for the other there.
+        format.include_comments = shows_changes;
+    }
     let kind = match connector {
         Connector::Mysql => "mysql",
         Connector::Mariadb => "mariadb",

@@ -324,6 +324,20 @@ fn properties_become_options() {
 }
 
 #[test]
+fn comments_are_shown_with_schema_changes_by_mariadb() {
+    let (comments, changes) = (("include.schema.comments", "true"), ("include.schema.changes", "false"));
+    for (kind, more, shown) in [
+        ("mysql", &[comments, changes][..], true),
+        ("mysql", &[changes], false),
+        ("mariadb", &[comments, changes], false),
+        ("mariadb", &[], true),
+        ("mariadb", &[("headwater.compat", "right")], false),
+    ] {
+        assert_eq!(read(&with(kind, more)).unwrap().format.include_comments, shown, "{kind} {more:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_honoured_is_named() {
     for (kind, name, value, expected) in [
         ("mysql", "decimal.handling.mode", "exact", "\"exact\" is not allowed; allowed are precise, double, string"),

@@ -26,7 +26,7 @@ pub(crate) fn create(
     let mut def =
         TableDef { database, table, charset, columns, keys: Vec::new(), periods, versioned, sequence: false, mariadb };
     for key in keys {
-        def.add_key(key);
+        def.add_saying_key(key);
     }
     def.settle();
     def
@@ -40,6 +40,7 @@ pub(crate) fn sequence(name: (String, String), database_charset: &str) -> TableD
         alias: None,
         charset: None,
         nullable: false,
+        unsaid_not_null: false,
         default: None,
         comment: None,
         hidden: false,
@@ -182,13 +183,22 @@ impl TableDef {
                     key.name.clone_from(&new);
                 }
             }
-            Action::AddKey(key) => self.add_key(key),
+            Action::AddKey(key) => self.add_saying_key(key),
             Action::AddPeriod(period) => self.periods.push(period),
             Action::DropPeriod(name) => self.periods.retain(|period| !same_name(&period.name, &name)),
             Action::Versioning(versioned) => self.versioned = versioned,
             _ => {}
         }
         Ok(())
+    }
+
+    /// A primary key says NOT NULL of the columns that are there; one of them that is defined again has to say it itself.
+    fn add_saying_key(&mut self, key: Key) {
+        for column in self.columns.iter_mut().filter(|_| key.name == PRIMARY) {
+            let is_part = key.parts.iter().any(|part| same_name(&part.column, &column.name));
+            column.unsaid_not_null &= !is_part;
+        }
+        self.add_key(key);
     }
 
     fn column_mut(&mut self, name: &str) -> Result<&mut ColumnDef, Missing> {
@@ -265,6 +275,7 @@ impl TableDef {
             if names.iter().any(|name| same_name(name, &column.name)) {
                 column.nullable = false;
             }
+            column.unsaid_not_null &= !column.nullable;
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct WrittenColumn {
     charset: Option<String>,
     /// NULL or NOT NULL, where one is written or implied.
     nullable: Option<bool>,
+    /// NOT NULL is written, or PRIMARY KEY or SERIAL, which say the same.
+    says_not_null: bool,
     default: Option<String>,
     comment: Option<String>,
     hidden: bool,
@@ -48,6 +50,7 @@ pub(crate) fn parse_column(cursor: &mut Cursor<'_>, context: Context<'_>) -> Par
         length,
         charset,
         nullable: (serial || implicit).then_some(false),
+        says_not_null: serial,
         default: None,
         comment: None,
         hidden: false,
@@ -67,13 +70,13 @@ pub(crate) fn parse_column(cursor: &mut Cursor<'_>, context: Context<'_>) -> Par
 
 fn parse_null(cursor: &mut Cursor<'_>, column: &mut WrittenColumn) -> bool {
     if cursor.eat(&["NOT", "NULL"]) {
-        column.nullable = Some(false);
+        (column.nullable, column.says_not_null) = (Some(false), true);
     } else if cursor.eat_any(&["NULL"]) {
-        column.nullable = Some(true);
+        (column.nullable, column.says_not_null) = (Some(true), false);
     } else if cursor.eat_any(&["AUTO_INCREMENT"]) {
         column.nullable = Some(false);
     } else if cursor.eat(&["SERIAL", "DEFAULT", "VALUE"]) {
-        column.nullable = Some(false);
+        (column.nullable, column.says_not_null) = (Some(false), true);
         column.unique = true;
     } else {
         return false;
@@ -112,7 +115,7 @@ fn parse_attribute(cursor: &mut Cursor<'_>, context: Context<'_>, column: &mut W
         column.unique = true;
     } else if cursor.eat_any(&["PRIMARY"]) || cursor.sees_any(&["KEY"]) {
         cursor.eat_any(&["KEY"]);
-        column.primary = true;
+        (column.primary, column.says_not_null) = (true, true);
     } else if cursor.eat(&["GENERATED", "ALWAYS"]) || cursor.sees_any(&["AS"]) {
         parse_generated(cursor, column)?;
     } else if cursor.eat_any(&["INVISIBLE"]) {
@@ -224,6 +227,7 @@ impl WrittenColumn {
             alias: self.alias.map(str::to_owned),
             charset,
             nullable: self.nullable.unwrap_or(true),
+            unsaid_not_null: !self.says_not_null,
             default,
             comment: self.comment,
             hidden: self.hidden,

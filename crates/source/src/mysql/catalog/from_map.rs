@@ -120,6 +120,7 @@ fn column(map: &TableMap<'_>, index: usize, charsets: &Charsets) -> Option<Colum
         alias: None,
         charset,
         nullable: map.nullable(index),
+        unsaid_not_null: false,
         default: None,
         comment: None,
         hidden: map.metadata.visible.get(index).is_some_and(|visible| !visible),

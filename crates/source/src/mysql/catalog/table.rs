@@ -55,6 +55,9 @@ pub struct ColumnDef {
     pub charset: Option<String>,
     /// Whether it may be NULL.
     pub nullable: bool,
+    /// It is NOT NULL, and its definition does not say so: its key does, or what it is for.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unsaid_not_null: bool,
     /// An SQL literal or expression; `None` when there is none or it is NULL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
@@ -136,15 +139,8 @@ pub(crate) fn same_name(a: &str, b: &str) -> bool {
 impl TableDef {
     /// The table's schema under this id.
     pub fn to_schema(&self, id: u32) -> Schema {
-        let (layout, key) = (self.layout(), self.key());
-        let mut columns: Vec<Column> = layout.iter().map(|column| column.to_model()).collect();
-        // The server says NOT NULL of no row time, so that readers of its statements take one that the table names for a column
-        // that may be NULL, unless it is part of the key. Those that the server adds by itself they do not see.
-        for (place, column) in columns.iter_mut().enumerate() {
-            let is_named = layout[place].is_row_time() && !layout[place].is_implicit_row_time();
-            column.nullable |= is_named && !key.contains(&(place as u16));
-        }
-        Schema::new(id, &self.database, &self.table, columns, key)
+        let columns = self.layout().iter().map(|column| column.to_model()).collect();
+        Schema::new(id, &self.database, &self.table, columns, self.key())
     }
 
     /// The columns that the log's rows carry, in order: the declared ones, then MariaDB's own.
@@ -229,21 +225,13 @@ impl ColumnDef {
             alias: None,
             charset: None,
             nullable: false,
+            unsaid_not_null: false,
             default: None,
             comment: None,
             hidden: true,
             compressed: false,
             generated: Some(generated),
         }
-    }
-
-    fn is_row_time(&self) -> bool {
-        matches!(self.generated, Some(Generated::RowStart | Generated::RowEnd))
-    }
-
-    /// Under the names that MariaDB gives to those of its own.
-    fn is_implicit_row_time(&self) -> bool {
-        self.hidden && matches!(self.name.as_str(), "row_start" | "row_end")
     }
 
     fn row_hash(number: usize) -> Self {
@@ -254,6 +242,7 @@ impl ColumnDef {
             alias: None,
             charset: None,
             nullable: true,
+            unsaid_not_null: false,
             default: None,
             comment: None,
             hidden: true,
@@ -272,6 +261,7 @@ impl ColumnDef {
         let native = self.alias.clone().unwrap_or_else(|| self.native_text());
         Column {
             nullable: self.nullable,
+            unsaid_not_null: self.unsaid_not_null,
             default: self.default.clone(),
             comment: self.comment.clone(),
             hidden: self.hidden,

@@ -555,7 +555,12 @@ fn readers_see_names_that_the_server_does_not_keep() {
         let schema = catalog.table("d", "t").unwrap().to_schema(1);
         let column = |column: &headwater_model::Column| {
             let comment = column.comment.as_ref().map(|comment| format!(" [{comment}]")).unwrap_or_default();
-            format!("{} {}{}{comment}", column.name, column.native, if column.nullable { "?" } else { "" })
+            format!(
+                "{} {}{}{comment}",
+                column.name,
+                column.native,
+                if column.nullable || column.unsaid_not_null { "?" } else { "" }
+            )
         };
         schema.columns.iter().map(column).collect::<Vec<_>>().join(", ")
     };
@@ -564,12 +569,17 @@ fn readers_see_names_that_the_server_does_not_keep() {
     let times = "CREATE TABLE t (id INT PRIMARY KEY, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED \
                  ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING";
     let noted = r#"CREATE TABLE t (a INT COMMENT 'it''s \\ "x"' NOT NULL, b INT COMMENT '', c INT COMMENT = "y")"#;
+    let keyed = "CREATE TABLE t (a INT, b INT AUTO_INCREMENT UNIQUE, c INT, d INT PRIMARY KEY, e SERIAL)";
+    let (again, added) = ("ALTER TABLE t MODIFY d BIGINT", "ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (d, c)");
     for (server, statements, expected) in [
-        (MYSQL, &[noted][..], r#"a int [it''s \\ "x"], b int?, c int? [y]"#),
+        (MYSQL, &[keyed][..], "a int?, b int?, c int?, d int, e bigint unsigned"),
+        (MYSQL, &[keyed, again], "a int?, b int?, c int?, d bigint?, e bigint unsigned"),
+        (MYSQL, &[keyed, again, added], "a int?, b int?, c int, d bigint, e bigint unsigned"),
+        (MYSQL, &[noted], r#"a int [it''s \\ "x"], b int?, c int? [y]"#),
         (MYSQL, &[spelled][..], "a bool?, b boolean, c real?, d float4?, e json?, f tinyint(1)?"),
         (MARIADB, &[spelled], "a bool?, b boolean, c real?, d float4?, e json?, f tinyint(1)?"),
         (MYSQL, &[spelled, changed], "a tinyint(1)?, bb boolean, c real?, d float4?, e json?, g boolean?"),
-        (MARIADB, &[times], "id int(11), s timestamp(6)?, e timestamp(6)"),
+        (MARIADB, &[times], "id int(11), s timestamp(6)?, e timestamp(6)?"),
     ] {
         assert_eq!(shown(server, statements), expected, "{statements:?}");
     }
