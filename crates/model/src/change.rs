@@ -83,6 +83,9 @@ impl Change<'_> {
     }
 }
 
+/// The row number of a truncate that no TRUNCATE wrote: the table was dropped or replaced, or a restart has emptied it.
+pub const IMPLIED_TRUNCATE_ROW: u32 = u32::MAX;
+
 /// Kind bytes of items. Part of the journal's format: numbers are never reused.
 pub(crate) mod kind {
     pub const CREATE: u8 = 1;

@@ -12,6 +12,7 @@ use super::source::{self, Source};
 use super::transaction::{self, write_block};
 use super::transform::Transforms;
 use crate::connect::{self, Kind, Schema as Connect, json};
+use headwater_model::change::IMPLIED_TRUNCATE_ROW;
 use headwater_model::{Change, Op, Row, Schema, Value};
 use std::sync::Arc;
 
@@ -136,7 +137,9 @@ impl Table {
     /// How many records its changes make in its topic; `None` when their values decide, or when some go elsewhere.
     pub fn counts(&self) -> Option<Counts> {
         let is_routed = self.route_by.is_some() || self.plans.iter().flatten().any(|plan| plan.topic != self.topic);
-        if self.options.skip_without_change || is_routed {
+        // A truncate that is implied makes none there.
+        let by_truncate = self.options.is_exact() && !self.options.is_postgres() && !self.options.skipped.truncate;
+        if self.options.skip_without_change || is_routed || by_truncate {
             return None;
         }
         let of = |op, key_changed| self.kinds(op, key_changed).iter().flatten().count() as u32;
@@ -154,6 +157,10 @@ impl Table {
     pub fn records(&self, change: &Change<'_>, place: &mut Place<'_>, out: &mut Records) {
         // What was filled in, Debezium does not know.
         let change = &if self.options.is_exact() { change.told().as_logged() } else { change.told() };
+        // The original tells of a table that is dropped by its statement alone.
+        if change.op == Op::Truncate && change.row == IMPLIED_TRUNCATE_ROW && self.options.is_exact() {
+            return;
+        }
         // An update's image of which the log carried nothing is no image.
         let is_carried = |row: &Row<'_>| change.op != Op::Update || row.values().any(|value| value != Value::Absent);
         let before = change.before.filter(is_carried);

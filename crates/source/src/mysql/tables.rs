@@ -317,8 +317,9 @@ impl Tables {
         key(change.before) != key(change.after)
     }
 
-    /// Follows a statement that may be about tables. Answers the schemas of captured tables whose rows are all gone.
-    pub fn define(&mut self, query: &Query<'_>, sql: &str, place: impl Display) -> Result<Vec<u32>> {
+    /// Follows a statement that may be about tables. Answers the schemas of captured tables whose rows are all gone, and
+    /// whether a TRUNCATE says so.
+    pub fn define(&mut self, query: &Query<'_>, sql: &str, place: impl Display) -> Result<Vec<(u32, bool)>> {
         let server_charset = query.session.server_collation.and_then(|id| self.charsets.name_of(u32::from(id)));
         let session = Session {
             database: query.database,
@@ -345,13 +346,13 @@ impl Tables {
         Ok(emptied)
     }
 
-    fn happened(&mut self, event: TableEvent, replaces: bool) -> Option<u32> {
+    fn happened(&mut self, event: TableEvent, replaces: bool) -> Option<(u32, bool)> {
         let captures = |name: &TableName| self.filter.captures(&name.database, &name.table);
         match event {
             TableEvent::Created(name) => {
                 // CREATE OR REPLACE takes the old table's rows with it.
                 let emptied = replaces && captures(&name);
-                let emptied = self.schemas.get(&name).filter(|_| emptied).map(|schema| schema.id);
+                let emptied = self.schemas.get(&name).filter(|_| emptied).map(|schema| (schema.id, false));
                 self.save_definition(&name);
                 // Its rows are in the log from the first on.
                 self.save_snapshot(&name, Some(TableState::done()));
@@ -377,9 +378,9 @@ impl Tables {
                 let emptied = captures(&name);
                 self.save_definition(&name);
                 self.save_snapshot(&name, None);
-                self.schemas.get(&name).filter(|_| emptied).map(|schema| schema.id)
+                self.schemas.get(&name).filter(|_| emptied).map(|schema| (schema.id, false))
             }
-            TableEvent::Truncated(name) => self.schema_of(&name.database, &name.table),
+            TableEvent::Truncated(name) => Some((self.schema_of(&name.database, &name.table)?, true)),
             TableEvent::RowsMoved(name) => {
                 if captures(&name) {
                     tracing::warn!(

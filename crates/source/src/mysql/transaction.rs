@@ -12,7 +12,7 @@ use super::snapshot::Snapshot;
 use super::statement::{Changes, Statement};
 use super::tables::{Mapped, Tables};
 use super::xa::LookBack;
-use headwater_model::change::Change;
+use headwater_model::change::{Change, IMPLIED_TRUNCATE_ROW};
 use headwater_model::source::{Intake, SidePart};
 use headwater_model::{Error, Op, Result, TransactionBuilder};
 use std::borrow::Cow;
@@ -363,8 +363,8 @@ impl Transactions {
             Statement::Changes(changes) => self.statement_format(query.database, &changes)?,
             Statement::Definition => {
                 let place = format_args!("{}:{}", self.file, self.start);
-                for schema in self.tables.define(query, &text, place)? {
-                    self.truncate(schema)?;
+                for (schema, is_told) in self.tables.define(query, &text, place)? {
+                    self.truncate(schema, is_told)?;
                 }
                 self.follow_definitions()?;
             }
@@ -413,14 +413,16 @@ impl Transactions {
         }
     }
 
-    fn truncate(&mut self, schema: u32) -> Result<()> {
+    /// All rows are gone; `is_told` by a TRUNCATE.
+    fn truncate(&mut self, schema: u32, is_told: bool) -> Result<()> {
         if let Some(snapshot) = &mut self.snapshot
             && let Some(shape) = snapshot.shapes().into_iter().find(|shape| shape.id == schema)
         {
             // What was read of it and is not written yet is gone.
             snapshot.table_changed(schema, Some(&shape))?;
         }
-        self.changes.begin(Op::Truncate, schema, self.start, self.last_row);
+        let row = if is_told { self.last_row } else { IMPLIED_TRUNCATE_ROW };
+        self.changes.begin(Op::Truncate, schema, self.start, row);
         self.changes.end(Op::Truncate, schema, false);
         Ok(())
     }
@@ -437,7 +439,7 @@ impl Transactions {
                     let (named, table) = &tables[0];
                     let database = named.as_deref().unwrap_or(database).to_owned();
                     if let Some(schema) = self.tables.schema_of(&database, table) {
-                        self.truncate(schema)?;
+                        self.truncate(schema, false)?;
                     }
                     Ok(())
                 }

@@ -21,6 +21,14 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape, options: &Opti
     let unescaped = if options.is_exact() { inner.to_owned() } else { unescape(inner) };
     let inner = unescaped.as_str();
     let write = |value| written(shape, value);
+    // A statement's literal is shown as it is; only the server pads what it prints.
+    let unpadded = |bytes: &[u8]| match shape.form {
+        Form::Bytes { mode, .. } if options.is_exact() => {
+            let mut out = Vec::new();
+            Form::Bytes { mode, fixed: 0 }.write(&mut out, Value::Bytes(bytes), Moment::default()).then_some(out)
+        }
+        _ => written(shape, Value::Bytes(bytes)),
+    };
     match &column.kind {
         Type::Int { bits, unsigned } => integer(inner, *bits, *unsigned, shape),
         Type::Float | Type::Double => write(Value::Double(inner.trim().parse().ok()?)),
@@ -35,12 +43,12 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape, options: &Opti
         Type::Bit { .. } => write(Value::Bit(bits(text)?)),
         Type::Bytes { .. } if text.starts_with("0x") && options.is_exact() => {
             // It takes the last digit for a quote.
-            write(Value::Bytes(text.get(2..text.len() - 1)?.as_bytes()))
+            unpadded(text.get(2..text.len() - 1)?.as_bytes())
         }
         Type::Bytes { .. } => match bit_literal(text) {
             Some(digits) if !options.is_exact() => write(Value::Bytes(&hex_bytes(digits)?)),
-            Some(digits) => write(Value::Bytes(digits.as_bytes())),
-            None if quoted => write(Value::Bytes(inner.as_bytes())),
+            Some(digits) => unpadded(digits.as_bytes()),
+            None if quoted => unpadded(inner.as_bytes()),
             None => None,
         },
         Type::Enum { .. } | Type::Set { .. } if quoted => write(Value::Text(inner)),
@@ -236,6 +244,7 @@ mod tests {
             (int(64, true), true, "18446744073709551615", Some("9223372036854775807"), Some("9223372036854775807")),
             (text(), true, "'it''s \\\\'", Some(r#""it''s \\\\""#), Some(r#""it's \\""#)),
             (Type::Bytes { fixed: None }, true, "0x00FF10", Some("\"MDBGRjE=\""), Some("\"AP8Q\"")),
+            (Type::Bytes { fixed: Some(2) }, true, "'z'", Some("\"eg==\""), Some("\"egA=\"")),
             (Type::Bit { width: 20 }, true, "b'10000000001'", Some("\"AQQA\""), Some("\"AQQA\"")),
             (Type::Decimal { precision: 5, scale: 2 }, true, "1.50", Some("\"AJY=\""), Some("\"AJY=\"")),
             (Type::Year, true, "99", Some("1999"), Some("1999")),
