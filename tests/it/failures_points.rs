@@ -4,6 +4,7 @@
 //!
 //! Invariant: a point that was never reached fails the test, so that no edge is passed over. Start at [`POINTS`].
 
+use crate::postgres_points;
 use crate::failures::{STOP_LIMIT, item, journal_is_good, two_flavors, write_more};
 use crate::world::{LIMIT, Load, World, config};
 use headwater_testkit::{say, seed, wait_until};
@@ -111,7 +112,11 @@ fn every_point_of_the_product_is_crashed_at() {
             }
             let text = fs::read_to_string(&path).unwrap_or_default();
             let names = text.split("fail_point!(\"").skip(1).filter_map(|rest| rest.split('"').next());
-            let crashed = |name: &str| ERRORS.contains(&name) || POINTS.iter().any(|(point, ..)| *point == name);
+            let crashed = |name: &str| {
+                ERRORS.contains(&name)
+                    || POINTS.iter().any(|(point, ..)| *point == name)
+                    || postgres_points::POINTS.iter().any(|(point, ..)| *point == name)
+            };
             missing.extend(names.filter(|name| !crashed(name)).map(str::to_owned));
         }
     }

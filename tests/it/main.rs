@@ -25,6 +25,8 @@ mod log_formats_stops; // what cannot be followed, by name, and how it goes on
 mod mysql_catalog; // scripts of DDL, followed and asked for
 mod pipeline; // the shortest whole path
 #[cfg(feature = "failpoints")]
+mod postgres_points; // a crash at every edge of PostgreSQL's reader
+#[cfg(feature = "failpoints")]
 mod power; // everything after the last fsync is gone
 mod records; // a captured database and its topics, for the modules that compare changes
 mod redis_sink; // the Redis sink alone, against real servers

@@ -40,15 +40,22 @@ const FOLLOW: &str = r#"
 "#;
 
 /// A database, a cache and Headwater.
-struct Shop {
-    postgres: Postgres,
+pub struct Shop {
+    /// The source.
+    pub postgres: Postgres,
     redis: Redis,
-    headwater: Headwater,
+    /// The binary.
+    pub headwater: Headwater,
 }
 
 impl Shop {
     fn new(release: PostgresRelease, source: &str) -> Shop {
-        let postgres = Postgres::start(release, &[]).unwrap();
+        Shop::with(release, &[], source)
+    }
+
+    /// Starts the server with these settings; `source` is put into the source's options.
+    pub fn with(release: PostgresRelease, server: &[&str], source: &str) -> Shop {
+        let postgres = Postgres::start(release, server).unwrap();
         postgres.exec("postgres", TABLES);
         let redis = Redis::start(&[]).unwrap();
         let config = format!(
@@ -65,12 +72,14 @@ impl Shop {
         self.postgres.exec("postgres", sql);
     }
 
-    fn status(&self) -> serde_json::Value {
+    /// The status of everything, as JSON; null while Headwater is down.
+    pub fn status(&self) -> serde_json::Value {
         let (_, body) = self.headwater.get("/status").unwrap_or_default();
         serde_json::from_str(&body).unwrap_or_default()
     }
 
-    fn assert_equal(&self) {
+    /// Waits until the cache has all that is committed, then compares the two completely.
+    pub fn assert_equal(&self) {
         self.headwater.run_ok(&["wait", "--timeout", "60s"]).unwrap();
         let (expected, got) = (self.expected(), contents(&self.redis));
         for (key, value) in &expected {
@@ -108,7 +117,7 @@ impl Shop {
 
 /// One transaction: changes of few columns, changes of keys, rows that come again, and now and then one that is large or is
 /// taken back.
-fn transaction(random: &mut StdRng) -> String {
+pub fn transaction(random: &mut StdRng) -> String {
     let mut statements = vec!["begin".to_owned()];
     for _ in 0..random.random_range(1..6) {
         let (id, other, grp) = (random.random_range(0..IDS), random.random_range(0..IDS), random.random_range(0..6));
