@@ -45,7 +45,7 @@ fn measure(bench: &mut Bench, schemas: bool, wanted: f64) -> Result {
     };
     let header = TransactionHeader { commit_us: 1_795_233_862_000_000, receive_us: 1_795_233_862_282_213, origin };
     let mut records = Records::default();
-    let mut render = |records: &mut Records| {
+    let render = |records: &mut Records| {
         for change in &changes {
             records.clear();
             table.records(change, &mut Place { header: &header, order: None }, records);
@@ -59,7 +59,9 @@ fn measure(bench: &mut Bench, schemas: bool, wanted: f64) -> Result {
         table.records(change, &mut Place { header: &header, order: None }, &mut records);
         for part in records.iter().flat_map(|record| [record.key(), record.value()]).flatten() {
             bytes += part.len();
-            built.push(serde_json::from_slice::<serde_json::Value>(part).map_err(|error| Error::new(error.to_string()))?);
+            built.push(
+                serde_json::from_slice::<serde_json::Value>(part).map_err(|error| Error::new(error.to_string()))?,
+            );
         }
     }
     let mut out = Vec::new();

@@ -4,8 +4,8 @@
 //!
 //! Invariant: a point that was never reached fails the test, so that no edge is passed over. Start at [`POINTS`].
 
-use crate::postgres_points;
 use crate::failures::{STOP_LIMIT, item, journal_is_good, two_flavors, write_more};
+use crate::postgres_points;
 use crate::world::{LIMIT, Load, World, config};
 use headwater_testkit::{say, seed, wait_until};
 use rand::rngs::StdRng;
