@@ -146,6 +146,20 @@ impl Filter {
         scope.join("\n")
     }
 
+    /// The whole choice of tables, as a text that is the same for the same choice.
+    pub fn choice(&self) -> String {
+        fn all<const N: usize>(what: &str, patterns: &[Pattern<N>], into: &mut Vec<String>) {
+            into.extend(patterns.iter().map(|pattern| format!("{what} {}", pattern.text())));
+        }
+        let mut choice = Vec::new();
+        all("in", &self.databases, &mut choice);
+        all("not in", &self.exclude_databases, &mut choice);
+        all("table", &self.tables, &mut choice);
+        all("not table", &self.exclude_tables, &mut choice);
+        choice.sort_unstable();
+        choice.join("\n")
+    }
+
     /// What is wanted, as pairs of patterns of a database and a table. They may fit more than is captured where regular
     /// expressions choose.
     pub fn wanted(&self) -> impl Iterator<Item = [&str; 2]> {

@@ -98,6 +98,9 @@ impl Slot {
         if let Some(other) = self.database.as_deref().filter(|other| *other != database) {
             return Err(Unusable::Other(format!("it reads the database {other:?}, not {database:?}")));
         }
+        if self.two_phase {
+            return Err(Unusable::Other("it sends transactions when they are prepared (two_phase)".to_owned()));
+        }
         if let Some(reason) = &self.invalidation_reason {
             return Err(Unusable::Lost(format!("the server invalidated it ({reason})")));
         }
@@ -175,6 +178,10 @@ mod tests {
             (
                 json!({ "database": "other" }),
                 Err(Unusable::Other("it reads the database \"other\", not \"shop\"".to_owned())),
+            ),
+            (
+                json!({ "two_phase": true }),
+                Err(Unusable::Other("it sends transactions when they are prepared (two_phase)".to_owned())),
             ),
             (json!({ "wal_status": "lost" }), Err(Unusable::Lost("the log that it needs was removed".to_owned()))),
             (

@@ -135,7 +135,7 @@ pub fn forget(transactions: &mut Transactions, intake: &dyn Intake) {
 /// Reads the captured tables that are not in the journal yet.
 pub fn take(place: Place<'_>, transactions: &mut Transactions, intake: &mut dyn Intake) -> Result<()> {
     let options = place.options.clone();
-    let scope = options.filter.scope();
+    let scope = options.filter.choice();
     let is_same_choice = intake.state(SCOPE_STATE).is_some_and(|known| known == scope.as_bytes());
     let reads_new = options.snapshot != SnapshotMode::Never && !is_same_choice;
     let is_asked =

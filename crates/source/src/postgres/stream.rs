@@ -446,6 +446,8 @@ impl<'o> Stream<'o> {
                 self.confirm(intake)?;
             }
         }
+        // Meanwhile nobody listened.
+        self.heard_at = Instant::now();
         self.transactions.message(place, Message::Commit(commit), &mut self.catalogue, intake)
     }
 

@@ -342,6 +342,34 @@ fn a_snapshot_reads_the_tables_that_it_is_told_and_what_queries_select() {
 }
 
 #[test]
+fn a_table_that_is_chosen_later_is_read_then() {
+    let mut world = World::new(
+        json!({ "tables": ["public.a", "public.marker"] }),
+        "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (1);
+         CREATE TABLE bb (id int PRIMARY KEY); INSERT INTO bb VALUES (1)",
+    );
+    check(&world.first_run(), &expect!["r public.a (Last) + id=Int(1)"]);
+    world.sql("INSERT INTO b VALUES (2); INSERT INTO a VALUES (2)");
+    world.set("tables", json!(["public.*"]));
+    world.set("exclude_tables", json!(["public.bb"]));
+    check(
+        &world.first_run(),
+        &expect![[r#"
+            r public.b (First) + id=Int(1)
+            r public.b (Last) + id=Int(2)
+            c public.a + id=Int(2)"#]],
+    );
+    world.sql("INSERT INTO b VALUES (3)");
+    world.set("exclude_tables", json!([]));
+    check(
+        &world.first_run(),
+        &expect![[r#"
+            r public.bb (Last) + id=Int(1)
+            c public.b + id=Int(3)"#]],
+    );
+}
+
+#[test]
 fn messages_are_chosen_by_their_prefix() {
     let mut world = World::new(json!({ "message_prefixes": ["tx", "o*"], "exclude_message_prefixes": ["/oh.*/"] }), "");
     world.first_run();
