@@ -23,6 +23,7 @@ mod source;
 mod table;
 mod transaction;
 mod transform;
+mod walk;
 
 pub use heartbeat::heartbeat;
 pub use message::message;

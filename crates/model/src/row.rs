@@ -92,9 +92,11 @@ impl<'a> Row<'a> {
         let (mut rest, as_logged) = (self.values, self.as_logged);
         // `decode` has read every value once, so this ends only at the last one.
         std::iter::from_fn(move || {
-            let is_hidden = as_logged && Value::is_filled(rest);
-            let value = Value::decode(&mut rest)?;
-            Some(if is_hidden { Value::Absent } else { value })
+            // A value is answered where it was made: to move it costs more than to read it.
+            if as_logged && Value::is_filled(rest) {
+                return Value::decode(&mut rest).map(|_| Value::Absent);
+            }
+            Value::decode(&mut rest)
         })
     }
 

@@ -3,6 +3,8 @@
 //! Invariant: what JSON forbids is escaped, and what UTF-16 needs two units for; everything else passes as UTF-8. Start
 //! at [`string`].
 
+use super::piece::Digits;
+pub use super::piece::integer;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
@@ -29,27 +31,55 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 /// Appends `text` as it stands between the quotes of a JSON string.
 #[inline]
 pub fn escaped(out: &mut Vec<u8>, text: &str) {
-    escape(out, text, FOUR_BYTES);
+    escape::<FOUR_BYTES>(out, text);
 }
 
 /// The same with characters beyond the first plane as they are: how Jackson writes a JSON text into a string.
 pub fn string_in_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    escape(out, text, u8::MAX);
+    escape::<{ u8::MAX }>(out, text);
     out.push(b'"');
 }
 
 #[inline]
-fn escape(out: &mut Vec<u8>, text: &str, four_bytes: u8) {
+fn escape<const FOUR_BYTES: u8>(out: &mut Vec<u8>, text: &str) {
+    let plain = plain_length::<FOUR_BYTES>(text.as_bytes());
+    out.extend_from_slice(&text.as_bytes()[..plain]);
+    if plain < text.len() {
+        escape_rest::<FOUR_BYTES>(out, &text[plain..]);
+    }
+}
+
+#[inline]
+fn is_plain<const FOUR_BYTES: u8>(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\' && byte < FOUR_BYTES
+}
+
+/// How many bytes at the front need no escape. Whole blocks are looked at without a branch for each byte.
+#[inline]
+fn plain_length<const FOUR_BYTES: u8>(bytes: &[u8]) -> usize {
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let all_plain = |block: &&[u8; 16]| block.iter().fold(true, |all, byte| all & is_plain::<FOUR_BYTES>(*byte));
+    let start = blocks.iter().take_while(all_plain).count() * 16;
+    // The end of a longer text is looked at as a block, too.
+    if start == blocks.len() * 16 && bytes.last_chunk::<16>().is_some_and(|last| all_plain(&last)) {
+        return bytes.len();
+    }
+    let rest = bytes[start..].iter().position(|byte| !is_plain::<FOUR_BYTES>(*byte));
+    // What begins here is the start of a character, never its middle: those bytes are all plain.
+    rest.map_or(bytes.len(), |length| start + length)
+}
+
+fn escape_rest<const FOUR_BYTES: u8>(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let bytes = text.as_bytes();
     let mut copied = 0;
     for (index, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' && byte < four_bytes {
+        if is_plain::<FOUR_BYTES>(byte) {
             continue;
         }
         out.extend_from_slice(&bytes[copied..index]);
-        if byte >= four_bytes {
+        if byte >= FOUR_BYTES {
             copied = index + 4;
             surrogates(out, text.get(index..copied).unwrap_or_default());
             continue;
@@ -109,16 +139,63 @@ pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-/// Appends an integer.
-#[inline]
-pub fn integer(out: &mut Vec<u8>, value: i64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+/// A time in microseconds, whose digits are those of its milliseconds and nanoseconds, too.
+pub struct Micros {
+    value: i64,
+    digits: Digits,
+}
+
+impl Micros {
+    /// Of microseconds.
+    #[inline]
+    pub fn new(value: i64) -> Self {
+        Micros { value, digits: Digits::new(value) }
+    }
+
+    /// Appends the milliseconds.
+    #[inline]
+    pub fn millis(&self, out: &mut Vec<u8>) {
+        match self.value {
+            1_000.. => self.digits.put(out, 3),
+            value => integer(out, value.div_euclid(1_000)),
+        }
+    }
+
+    /// Appends the microseconds.
+    #[inline]
+    pub fn micros(&self, out: &mut Vec<u8>) {
+        self.digits.put(out, 0);
+    }
+
+    /// Appends the nanoseconds; beyond 64 bits they begin anew.
+    #[inline]
+    pub fn nanos(&self, out: &mut Vec<u8>) {
+        if self.value == 0 || self.value.checked_mul(1_000).is_none() {
+            return integer(out, self.value.wrapping_mul(1_000));
+        }
+        self.digits.put(out, 0);
+        out.extend_from_slice(b"000");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_time_has_the_same_digits_in_every_unit() {
+        for value in [0, 1, 999, 1_000, 1_700_000_000_123_456, -1, -1_500, i64::MAX, i64::MIN] {
+            let (time, mut out) = (Micros::new(value), Vec::new());
+            time.millis(&mut out);
+            out.push(b' ');
+            time.micros(&mut out);
+            out.push(b' ');
+            time.nanos(&mut out);
+            let expected = format!("{} {value} {}", value.div_euclid(1_000), value.wrapping_mul(1_000));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
 
     #[test]
     fn only_what_jackson_escapes_is_escaped() {

@@ -5,6 +5,7 @@
 
 pub mod java;
 pub mod json;
+pub(crate) mod piece;
 pub mod schema;
 
 pub use schema::{Field, Kind, Schema};

@@ -5,7 +5,7 @@
 use super::columns::{Field, Moment};
 use super::options::{Converter, HeaderConverter, Options};
 use super::plan::{Draft, Meta};
-use super::record::Records;
+use super::record::{Context, Records};
 use super::table::write_fields;
 use super::transaction::with_schema;
 use crate::connect::{self, Kind, Schema, json};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// The headers that all records of a source have, and how headers are written.
 #[derive(Clone, Debug)]
 pub(crate) struct Headers {
-    context: Vec<(Arc<str>, Vec<u8>)>,
+    context: Arc<Context>,
     converter: HeaderConverter,
 }
 
@@ -55,7 +55,8 @@ pub(crate) fn key_converter(options: &Options) -> Converter {
 impl Headers {
     /// The headers of a source.
     pub fn new(options: &Options) -> Headers {
-        let mut headers = Headers { context: Vec::new(), converter: options.header };
+        let mut headers = Headers { context: Arc::default(), converter: options.header };
+        let mut all = Vec::new();
         if let Some(context) = &options.context_headers {
             let texts = [
                 ("__debezium.context.connectorLogicalName", &context.logical_name),
@@ -66,9 +67,10 @@ impl Headers {
             for (name, text) in texts {
                 let mut value = Vec::new();
                 headers.write_text(&mut value, text, &Schema::new(Kind::String));
-                headers.context.push((name.into(), value));
+                all.push((name.to_owned(), value));
             }
         }
+        headers.context = Arc::new(Context(all));
         headers
     }
 
@@ -130,9 +132,7 @@ impl Headers {
             };
             out.header(&header.name, Some(write));
         }
-        for (name, value) in &self.context {
-            out.header(name, Some(|out: &mut Vec<u8>| out.extend_from_slice(value)));
-        }
+        out.context(&self.context);
         for header in &planned.added {
             let mut value = Vec::new();
             match header.meta {

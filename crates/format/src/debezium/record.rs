@@ -13,7 +13,16 @@ pub struct Records {
     bytes: Vec<u8>,
     records: Vec<Spans>,
     headers: Vec<HeaderSpan>,
+    /// Those that records have in common. They stay, because the next records will have them, too.
+    contexts: Vec<Arc<Context>>,
 }
+
+/// Headers that all records of a source have, with their values.
+#[derive(Debug, Default)]
+pub(crate) struct Context(pub Vec<(String, Vec<u8>)>);
+
+/// Contexts that are kept at most; those of more sources than write into one buffer.
+const CONTEXTS_KEPT_MAX: usize = 16;
 
 /// One record, borrowed from [`Records`].
 #[derive(Clone, Copy)]
@@ -55,6 +64,8 @@ struct Spans {
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
     headers: Range<usize>,
+    /// Where among them the context's headers stand, and whose they are.
+    context: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +80,9 @@ impl Records {
         self.bytes.clear();
         self.records.clear();
         self.headers.clear();
+        if self.contexts.len() > CONTEXTS_KEPT_MAX {
+            self.contexts.clear();
+        }
     }
 
     /// How many there are.
@@ -114,6 +128,21 @@ impl Records {
         }
     }
 
+    /// Puts the headers of a context here.
+    pub(crate) fn context(&mut self, context: &Arc<Context>) {
+        if context.0.is_empty() {
+            return;
+        }
+        let known = self.contexts.iter().rposition(|known| Arc::ptr_eq(known, context));
+        let place = known.unwrap_or_else(|| {
+            self.contexts.push(Arc::clone(context));
+            self.contexts.len() - 1
+        });
+        if let Some(record) = self.records.last_mut() {
+            record.context = Some((self.headers.len(), place));
+        }
+    }
+
     pub(crate) fn topic(&mut self, topic: &Arc<str>) {
         if let Some(record) = self.records.last_mut() {
             record.topic = Some(Arc::clone(topic));
@@ -146,9 +175,17 @@ impl<'a> Record<'a> {
     /// Its headers, in order.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
         let records = self.records;
-        records.headers[self.spans.headers.clone()]
-            .iter()
-            .map(|header| (&*header.name, header.value.clone().map(|range| &records.bytes[range])))
+        let Range { start, end } = self.spans.headers;
+        let (split, context) = match self.spans.context {
+            Some((split, place)) => (split, records.contexts[place].0.as_slice()),
+            None => (end, [].as_slice()),
+        };
+        let own = |range: Range<usize>| {
+            let values = |header: &'a HeaderSpan| header.value.clone().map(|range| &records.bytes[range]);
+            records.headers[range].iter().map(move |header| (&*header.name, values(header)))
+        };
+        let context = context.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice())));
+        own(start..split).chain(context).chain(own(split..end))
     }
 
     fn part(&self, range: &Option<Range<usize>>) -> Option<&'a [u8]> {

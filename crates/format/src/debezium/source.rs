@@ -211,22 +211,29 @@ impl Source {
 
     /// Appends the block.
     pub fn write(&self, out: &mut Vec<u8>, event: &Event<'_, '_>) {
+        let time = json::Micros::new(event.header.commit_us);
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Field(SourceField::Snapshot) if event.change.marker.is_none() => {
                     out.extend_from_slice(self.streamed.as_bytes());
                 }
-                Part::Field(field) => self.write_field(out, *field, event),
+                Part::Field(SourceField::TsMs) => time.millis(out),
+                Part::Field(SourceField::TsUs) => time.micros(out),
+                Part::Field(SourceField::TsNs) => time.nanos(out),
+                Part::Field(field) => self.write_varying(out, *field, event),
             }
         }
     }
 
     /// Appends one field's value; null where it is not set, whatever its default.
     pub fn write_field(&self, out: &mut Vec<u8>, field: SourceField, event: &Event<'_, '_>) {
-        if self.write_constant(out, field) {
-            return;
+        if !self.write_constant(out, field) {
+            self.write_varying(out, field, event);
         }
+    }
+
+    fn write_varying(&self, out: &mut Vec<u8>, field: SourceField, event: &Event<'_, '_>) {
         let header = event.header;
         let commit_us = header.commit_us;
         match field {
@@ -317,12 +324,17 @@ fn write_wal(out: &mut Vec<u8>, field: SourceField, event: &Event<'_, '_>) {
                 Origin::Wal { previous_lsn, .. } => *previous_lsn,
                 _ => 0,
             };
-            out.extend_from_slice(b"\"[");
             match last {
-                0 => out.extend_from_slice(b"null"),
-                last => out.extend_from_slice(format!("\\\"{last}\\\"").as_bytes()),
+                0 => out.extend_from_slice(b"\"[null"),
+                last => {
+                    out.extend_from_slice(b"\"[\\\"");
+                    json::integer(out, last as i64);
+                    out.extend_from_slice(b"\\\"");
+                }
             }
-            out.extend_from_slice(format!(",\\\"{}\\\"]\"", lsn(event)).as_bytes());
+            out.extend_from_slice(b",\\\"");
+            json::integer(out, lsn(event) as i64);
+            out.extend_from_slice(b"\\\"]\"");
         }
         (SourceField::Origin, Origin::Wal { origin, .. }) if !origin.is_empty() => json::string(out, origin),
         (SourceField::OriginLsn, Origin::Wal { origin, origin_lsn, .. }) if !origin.is_empty() => {

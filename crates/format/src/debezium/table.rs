@@ -11,10 +11,14 @@ use super::record::{Event, Order, Place, Records};
 use super::source::{self, Source};
 use super::transaction::{self, write_block};
 use super::transform::Transforms;
+use super::walk::walk;
 use crate::connect::{self, Kind, Schema as Connect, json};
 use headwater_model::change::IMPLIED_TRUNCATE_ROW;
 use headwater_model::{Change, Op, Row, Schema, Value};
 use std::sync::Arc;
+
+/// Fields of a row whose texts are remembered, so that what an update leaves as it was is copied.
+const FIELDS_COPIED_MAX: usize = 24;
 
 /// How many records the changes of a table make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +58,8 @@ pub struct Table {
 /// One kind of record.
 #[derive(Debug)]
 struct Plan {
-    topic: Arc<str>,
+    /// Where it is not the table's.
+    topic: Option<Arc<str>>,
     /// What stands before and behind the fields of the key; `None`: the key is null.
     key: Option<(Vec<u8>, Vec<u8>)>,
     value: PlannedValue,
@@ -112,7 +117,7 @@ impl Table {
             let in_snapshot = draft.kind == RecordKind::Read;
             let is_keyed = kind_has_key(draft.kind) && !(key_columns.is_empty() && draft.key_fields.is_empty());
             *plan = Some(Arc::new(Plan {
-                topic: draft.topic.as_str().into(),
+                topic: (*draft.topic != *topic).then(|| draft.topic.as_str().into()),
                 key: is_keyed.then(|| key_texts(draft, if in_snapshot { &read_key } else { &key }, options.key)),
                 value: planned_value(draft, if in_snapshot { &read } else { &row }, options),
                 headers: headers.plan(draft, &header_key, options),
@@ -136,7 +141,7 @@ impl Table {
 
     /// How many records its changes make in its topic; `None` when their values decide, or when some go elsewhere.
     pub fn counts(&self) -> Option<Counts> {
-        let is_routed = self.route_by.is_some() || self.plans.iter().flatten().any(|plan| plan.topic != self.topic);
+        let is_routed = self.route_by.is_some() || self.plans.iter().flatten().any(|plan| plan.topic.is_some());
         // A truncate that is implied makes none there.
         let by_truncate = self.options.is_exact() && !self.options.is_postgres() && !self.options.skipped.truncate;
         if self.options.skip_without_change || is_routed || by_truncate {
@@ -162,7 +167,8 @@ impl Table {
             return;
         }
         // An update's image of which the log carried nothing is no image.
-        let is_carried = |row: &Row<'_>| change.op != Op::Update || row.values().any(|value| value != Value::Absent);
+        let is_carried =
+            |row: &Row<'_>| change.op != Op::Update || row.values().any(|value| !matches!(value, Value::Absent));
         let before = change.before.filter(is_carried);
         let after = change.after;
         let key_changed = change.op == Op::Update && self.key_changed(before, after);
@@ -287,16 +293,25 @@ impl Table {
         let column = self.route_by.and_then(|column| image?.get(column));
         match column {
             Some(Value::Text(topic) | Value::Enum(topic)) if !topic.trim().is_empty() => out.topic(&topic.into()),
-            _ if plan.topic != self.topic => out.topic(&plan.topic),
-            _ => {}
+            _ => plan.topic.iter().for_each(|topic| out.topic(topic)),
         }
     }
 
     fn envelope(&self, out: &mut Vec<u8>, rows: &Rows<'_>, event: &Event<'_, '_>, moment: Moment<'_>) {
-        self.image(out, rows.before, None, moment);
-        out.extend_from_slice(b",\"after\":");
         let placeholder = Some(self.options.unavailable_placeholder.as_str());
-        self.image(out, rows.after, rows.before, Moment { placeholder, ..moment });
+        let moments = (moment, Moment { placeholder, ..moment });
+        match (rows.before, rows.after) {
+            (Some(before), Some(after)) if self.row.len() <= FIELDS_COPIED_MAX => {
+                out.push(b'{');
+                write_both(out, &self.row, (before, after), b"},\"after\":{", moments);
+                out.push(b'}');
+            }
+            _ => {
+                self.image(out, rows.before, None, moments.0);
+                out.extend_from_slice(b",\"after\":");
+                self.image(out, rows.after, rows.before, moments.1);
+            }
+        }
         out.extend_from_slice(b",\"source\":");
         self.source.write(out, event);
         out.extend_from_slice(b",\"transaction\":");
@@ -304,12 +319,13 @@ impl Table {
         out.extend_from_slice(b",\"op\":\"");
         out.extend_from_slice(event.op.as_bytes());
         let received = event.header.receive_us;
+        let time = json::Micros::new(received);
         out.extend_from_slice(b"\",\"ts_ms\":");
-        json::integer(out, received.div_euclid(1_000));
+        time.millis(out);
         out.extend_from_slice(b",\"ts_us\":");
-        json::integer(out, received);
+        time.micros(out);
         out.extend_from_slice(b",\"ts_ns\":");
-        json::integer(out, received.wrapping_mul(1_000));
+        time.nanos(out);
         out.push(b'}');
     }
 
@@ -331,13 +347,10 @@ impl Table {
         let moment = Moment { placeholder, ..moment };
         let Some(nulls) = nulls else { return write_fields(out, &self.row, row, held, moment) };
         for (index, (field, null)) in self.row.iter().zip(nulls).enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(&field.label);
+            field.put_label(out, index);
             match row.get(field.column) {
                 Some(Value::Null) | None => out.extend_from_slice(null),
-                Some(value) => field.write(out, value, moment),
+                Some(value) => field.write(out, &value, moment),
             }
         }
     }
@@ -389,23 +402,66 @@ pub(super) fn write_fields(
     held: Option<Row<'_>>,
     moment: Moment<'_>,
 ) {
-    let mut values = row.values().enumerate();
+    let mut values = walk(row);
     for (index, field) in fields.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+        field.put_label(out, index);
+        let mut value = values.value(field.column);
+        if matches!(value, None | Some(Value::Absent)) {
+            value = held.and_then(|held| held.get(field.column));
         }
-        out.extend_from_slice(&field.label);
-        // Rows come in the order of columns, keys need not: these begin anew.
-        let mut value = values.find(|(column, _)| *column == field.column).map(|(_, value)| value);
-        if value.is_none() {
-            values = row.values().enumerate();
-            value = values.find(|(column, _)| *column == field.column).map(|(_, value)| value);
+        field.write(out, value.as_ref().unwrap_or(&Value::Absent), moment);
+    }
+}
+
+/// Appends both images of an update, with what stands `between` them. What did not change is copied from the first.
+fn write_both(
+    out: &mut Vec<u8>,
+    fields: &[Field],
+    (before, after): (Row<'_>, Row<'_>),
+    between: &[u8],
+    moments: (Moment<'_>, Moment<'_>),
+) {
+    // Each value of the first image, and where its text begins.
+    let mut first = [(0, Value::Absent); FIELDS_COPIED_MAX];
+    let mut values = walk(before);
+    for (index, (field, (start, old))) in fields.iter().zip(&mut first).enumerate() {
+        *start = out.len();
+        field.put_label(out, index);
+        if let Some(value) = values.value(field.column) {
+            *old = value;
         }
-        let mut value = value.unwrap_or(Value::Absent);
-        if value == Value::Absent {
-            value = held.and_then(|held| held.get(field.column)).unwrap_or(Value::Absent);
+        field.write(out, old, moments.0);
+    }
+    let end = out.len();
+    out.extend_from_slice(between);
+    let mut values = walk(after);
+    // Where the text of fields begins that are the same and stand side by side.
+    let mut same = None;
+    for (index, (field, (start, old))) in fields.iter().zip(&first).enumerate() {
+        let new = values.value(field.column);
+        if is_same(old, new.as_ref()) {
+            same.get_or_insert(*start);
+            continue;
         }
-        field.write(out, value, moment);
+        if let Some(same) = same.take() {
+            out.extend_from_within(same..*start);
+        }
+        field.put_label(out, index);
+        field.write(out, new.as_ref().unwrap_or(&Value::Absent), moments.1);
+    }
+    if let Some(same) = same {
+        out.extend_from_within(same..end);
+    }
+}
+
+/// Whether a value is written as the one before it was. One that the log did not carry is the one before.
+fn is_same(old: &Value<'_>, new: Option<&Value<'_>>) -> bool {
+    match (old, new) {
+        (Value::Absent, _) => false,
+        (_, None | Some(Value::Absent)) => true,
+        // Zeros of both signs are equal, and differ.
+        (Value::Float(_) | Value::Double(_), _) => false,
+        (old, Some(new)) => old == new,
     }
 }
 

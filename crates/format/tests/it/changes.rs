@@ -9,8 +9,8 @@ use headwater_format::debezium::options::{
 };
 use headwater_format::debezium::{Counts, Options, Order, Place, Records, Rendering, Table};
 use headwater_model::change::{Changes, IMPLIED_TRUNCATE_ROW};
+use headwater_model::{Change, Row, Type, Value};
 use headwater_model::{Column, Op, Origin, RowWriter, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader};
-use headwater_model::{Type, Value};
 
 fn schema() -> Schema {
     let column = |name: &str, kind, native: &str| Column { nullable: false, ..Column::new(name, kind, native) };
@@ -184,5 +184,68 @@ fn a_dropped_table_truncates_nothing_in_exact() {
         let (header, mut out) = (header(), Records::default());
         table.records(&change, &mut Place { header: &header, order: None }, &mut out);
         assert_eq!((out.len(), table.counts().is_none()), (records, compat == Compat::Exact), "{compat:?}");
+    }
+}
+
+/// What an update leaves as it was is copied from the first image, and must be what would be written.
+#[test]
+fn an_update_shows_each_column_of_both_images() {
+    let column = |name: &str, kind: Type, native: &str| Column::new(name, kind, native);
+    let text = || Type::Text { charset: "utf8mb4".into() };
+    let columns = vec![
+        column("id", Type::Int { bits: 32, unsigned: false }, "integer"),
+        column("a", text(), "text"),
+        column("b", text(), "text"),
+        column("f", Type::Double, "double precision"),
+        column("c", text(), "text"),
+    ];
+    let schema = Schema::new(1, "public", "t", columns, vec![0]);
+    let mut options = Options { connector: Connector::Postgresql, ..Options::default() };
+    options.value.schemas = false;
+    let rendering = Rendering::new(options).unwrap();
+    let table = rendering.table(&schema);
+    let row = |values: [Value<'_>; 4]| {
+        let mut out = Vec::new();
+        let mut row = RowWriter::begin(&mut out, 5);
+        row.put(Value::Int(1));
+        values.into_iter().for_each(|value| row.put(value));
+        drop(row);
+        out
+    };
+    let (x, y, zero) = (Value::Text("x"), Value::Text("y"), Value::Double(0.0));
+    for (before, after, shown) in [
+        ([x, x, zero, x], [x, y, zero, x], r#"{"id":1,"a":"x","b":"y","f":0.0,"c":"x"}"#),
+        ([x, x, zero, x], [y, x, Value::Double(-0.0), x], r#"{"id":1,"a":"y","b":"x","f":-0.0,"c":"x"}"#),
+        ([x, x, zero, x], [x, x, zero, x], r#"{"id":1,"a":"x","b":"x","f":0.0,"c":"x"}"#),
+        (
+            [x, y, zero, Value::Null],
+            [Value::Absent, x, zero, Value::Null],
+            r#"{"id":1,"a":"x","b":"x","f":0.0,"c":null}"#,
+        ),
+        (
+            [Value::Absent, x, zero, Value::Absent],
+            [Value::Absent, y, zero, Value::Null],
+            r#"{"id":1,"a":"__debezium_unavailable_value","b":"y","f":0.0,"c":null}"#,
+        ),
+    ] {
+        let (before, after) = (row(before), row(after));
+        let change = Change {
+            op: Op::Update,
+            schema: 1,
+            place: 0,
+            row: 0,
+            statement: None,
+            marker: None,
+            before: Row::decode(&mut &before[..]),
+            after: Row::decode(&mut &after[..]),
+            message: None,
+        };
+        let origin = Origin::Wal { xid: 1, commit_lsn: 2, end_lsn: 3, previous_lsn: 1, origin: "", origin_lsn: 0 };
+        let header = TransactionHeader { commit_us: 1, receive_us: 2, origin };
+        let mut records = Records::default();
+        table.records(&change, &mut Place { header: &header, order: None }, &mut records);
+        let value = records.iter().next().unwrap().value().unwrap();
+        let value = std::str::from_utf8(value).unwrap();
+        assert!(value.contains(&format!("\"after\":{shown},")), "{value}");
     }
 }

@@ -63,6 +63,25 @@ pub(super) fn unscaled(text: &str, scale: i32) -> Option<Vec<u8>> {
     Some(shortest(&bytes).to_vec())
 }
 
+/// The same of a number that 64 bits hold, with as many digits behind the point as it is to have.
+fn unscaled_word(text: &str, scale: i32) -> Option<i64> {
+    const DIGITS: usize = 18;
+    let bytes = text.as_bytes();
+    let (negative, digits) = bytes.strip_prefix(b"-").map_or((false, bytes), |rest| (true, rest));
+    let scale = usize::try_from(scale).ok().filter(|_| digits.len() <= DIGITS)?;
+    let mut value = 0i64;
+    let mut behind = None;
+    for (index, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
+            b'.' if behind.is_none() => behind = Some(digits.len() - index - 1),
+            _ => return None,
+        }
+    }
+    let is_number = digits.len() > usize::from(behind.is_some());
+    (is_number && behind.unwrap_or(0) == scale).then_some(if negative { -value } else { value })
+}
+
 /// The same of a number that 128 bits hold, without a buffer.
 fn unscaled_small(text: &str, scale: i32) -> Option<i128> {
     let scale = usize::try_from(scale).ok()?;
@@ -84,6 +103,10 @@ fn unscaled_small(text: &str, scale: i32) -> Option<i128> {
 
 /// Appends them in base64, as a JSON string.
 pub(super) fn write_bytes(out: &mut Vec<u8>, text: &str, scale: i32) -> bool {
+    if let Some(value) = unscaled_word(text, scale) {
+        json::base64(out, shortest(&value.to_be_bytes()), Alphabet::Standard);
+        return true;
+    }
     if let Some(value) = unscaled_small(text, scale) {
         json::base64(out, shortest(&value.to_be_bytes()), Alphabet::Standard);
         return true;

@@ -158,12 +158,18 @@ impl Form {
     /// Appends `value`; false when it has no such form, and is to be shown as NULL.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+        self.write_ref(out, &value, moment)
+    }
+
+    /// The same of a value that stays where it was read: to move each costs as much as to write a short one.
+    #[inline]
+    pub fn write_ref(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: Moment<'_>) -> bool {
         match (self, value) {
             (_, Value::Null) => return false,
             (_, Value::Absent) => return self.write_placeholder(out, moment),
-            (Form::Integer | Form::Year(false), Value::Int(v)) => json::integer(out, v),
-            (Form::Integer | Form::Bits { .. }, Value::UInt(v)) => json::integer(out, v as i64),
-            (Form::Integer, Value::Bool(v)) => json::integer(out, i64::from(v)),
+            (Form::Integer | Form::Year(false), Value::Int(v)) => json::integer(out, *v),
+            (Form::Integer | Form::Bits { .. }, Value::UInt(v)) => json::integer(out, *v as i64),
+            (Form::Integer, Value::Bool(v)) => json::integer(out, i64::from(*v)),
             (Form::Text | Form::EscapedEnum | Form::Json, Value::Text(v) | Value::Enum(v) | Value::Set(v))
                 if *self != Form::EscapedEnum =>
             {
@@ -173,7 +179,7 @@ impl Form {
             (Form::Decimal { scale, numeric: false }, Value::Decimal(v)) => {
                 return decimal::write_bytes(out, v, *scale);
             }
-            _ => return self.write_rest(out, value, moment),
+            _ => return self.write_rest(out, *value, moment),
         }
         true
     }

@@ -22,6 +22,7 @@ use super::defaults;
 use super::mask::{Masks, Rewrite};
 use super::names;
 use super::options::{Converter, DecimalMode, Options, TimePrecision};
+use crate::connect::piece::Piece;
 use crate::connect::{self, json};
 use headwater_model::{Column, Schema, Type, Value};
 
@@ -32,8 +33,8 @@ pub(crate) struct Field {
     pub column: usize,
     /// Its name and schema.
     pub connect: connect::Field,
-    /// `"name":`, as it stands before each value.
-    pub label: Vec<u8>,
+    /// `"name":` and `,"name":`, as they stand before the first value and before others.
+    labels: [Piece; 2],
     /// How its values are written.
     pub form: Form,
     /// What is done to its values before.
@@ -88,22 +89,28 @@ impl Shape {
 }
 
 impl Field {
+    /// Writes what stands before a value of this field, which is the row's or key's field number `index`.
+    #[inline]
+    pub fn put_label(&self, out: &mut Vec<u8>, index: usize) {
+        self.labels[usize::from(index > 0)].put(out);
+    }
+
     /// Writes a value of this field.
     #[inline]
-    pub fn write(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) {
+    pub fn write(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: Moment<'_>) {
         if let Some(rewrite) = &self.rewrite {
             return self.write_changed(out, value, moment, rewrite);
         }
         let start = out.len();
-        if !self.form.write(out, value, moment) {
+        if !self.form.write_ref(out, value, moment) {
             out.truncate(start);
             out.extend_from_slice(&self.null);
         }
     }
 
-    fn write_changed(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>, rewrite: &Rewrite) {
+    fn write_changed(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: Moment<'_>, rewrite: &Rewrite) {
         let start = out.len();
-        if !self.form.write(out, value, moment) {
+        if !self.form.write_ref(out, value, moment) {
             out.truncate(start);
             out.extend_from_slice(&self.null);
             // The default of an optional field takes the place of a null behind all that is done to values.
@@ -150,11 +157,12 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
     }
     let null = null_text(&shape, nullable, converter);
     let name = names::adjust_field(&column.name, options.field_name_adjustment);
-    let mut label = Vec::new();
+    let mut label = b",".to_vec();
     json::string(&mut label, &name);
     label.push(b':');
+    let labels = [Piece::new(&label[1..]), Piece::new(&label)];
     let connect = connect::Field { name, schema: shape.schema };
-    Some(Field { column: place, connect, label, form: shape.form, rewrite, null })
+    Some(Field { column: place, connect, labels, form: shape.form, rewrite, null })
 }
 
 /// A column that a filter leaves out is in the key all the same. Of PostgreSQL, the original's snapshot does not ask for it,
