@@ -11,7 +11,7 @@ fuzz_target!(|input: (bool, &[u8], &[u8])| {
     let options = Options { prefix: "shop".into(), connector, ..Options::default() };
     let Ok(event) = parse::event(Some(key), value, None, &options) else { return };
     let Ok(rendering) = Rendering::new(options) else { return };
-    let Ok(change) = event.change() else { return };
+    let Some(change) = event.change() else { return };
     let header = event.header();
     let mut out = Records::default();
     rendering.table_of(&event).records(&change, &mut Place { header: &header, order: event.order }, &mut out);
