@@ -262,7 +262,9 @@ fn time(input: &mut &[u8]) -> Option<i64> {
         12 => i64::from(u32::from_le_bytes(take_array(&mut parts)?)),
         _ => return None,
     };
-    let value = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000_000 + micros;
+    // A server sends at most 34 days; the field has room for more than there are microseconds in an i64.
+    let of_days = days.checked_mul(86_400_000_000)?;
+    let value = of_days.checked_add(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros)?;
     Some(if negative { -value } else { value })
 }
 
@@ -294,6 +296,7 @@ mod tests {
             assert_eq!(field.read(&mut bytes), Some(expected), "{field:?}");
             assert!(bytes.is_empty());
         }
+        assert_eq!(Field::Time.read(&mut &[8, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0][..]), None, "more days than fit");
     }
 
     proptest! {
