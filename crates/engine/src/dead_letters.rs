@@ -286,14 +286,7 @@ fn row_keys(change: &Change<'_>, schema: &Schema) -> [Vec<u8>; 2] {
 
 fn encode(change: &Change<'_>) -> Vec<u8> {
     let mut builder = TransactionBuilder::default();
-    let out = match change.marker {
-        Some(marker) if change.op == Op::Update => builder.begin_read_again(change.schema, change.row, marker),
-        Some(marker) => builder.begin_read(change.schema, change.row, marker),
-        None => builder.begin(change.op, change.schema, change.place, change.row),
-    };
-    change.before.inspect(|row| row.encode(out));
-    change.after.inspect(|row| row.encode(out));
-    builder.end(change.op, change.schema, false);
+    builder.copy(change, [change.before, change.after], false);
     builder.items().to_vec()
 }
 

@@ -50,7 +50,7 @@ pub enum Origin<'a> {
         commit_lsn: u64,
         /// LSN after its commit record: where the next transaction may end.
         end_lsn: u64,
-        /// `commit_lsn` of the transaction that was committed before it; 0 for the first since the source started.
+        /// `end_lsn` of the transaction that was committed before it; 0 for the first since the source started.
         previous_lsn: u64,
         /// The replication origin that wrote it, empty for none.
         origin: &'a str,

@@ -93,10 +93,10 @@ mod tests {
 
     #[test]
     fn it_beats_on_over_failures_and_ends_when_it_is_dropped() {
-        let (beaten, beats) = mpsc::channel();
+        let (beaten, beats) = mpsc::sync_channel(3);
         let heartbeat = Heartbeat { statement: "SELECT 1".into(), interval: Duration::from_millis(1) };
         let heart = Heart::start("shop", &heartbeat, move |statement| {
-            beaten.send(statement.to_owned()).map_err(|error| Error::stop("nobody listens").source(error))?;
+            beaten.try_send(statement.to_owned()).map_err(|error| Error::stop("nobody listens").source(error))?;
             Err(Error::reconnect("refused"))
         })
         .unwrap();

@@ -8,6 +8,7 @@ mod heartbeat;
 pub mod mysql;
 mod net;
 pub mod postgres;
+mod settings;
 
 use headwater_model::source::Source;
 use serde_json::Value;

@@ -4,6 +4,7 @@
 
 mod tls;
 mod transport;
+pub(crate) mod url;
 
 pub(crate) use tls::{TlsFault, upgrade};
 pub use transport::Canceller;
@@ -49,6 +50,27 @@ pub struct TlsOptions {
     pub key: Option<PathBuf>,
     /// The name the server's certificate must carry, where it is not the host we connect to.
     pub server_name: Option<String>,
+}
+
+impl TlsOptions {
+    /// Takes over what is said: the mode, the files of authorities, certificate and key, the server's name. What is not said
+    /// stays.
+    pub(crate) fn replace(
+        &mut self,
+        mode: Option<TlsMode>,
+        [ca, cert, key]: [&Option<PathBuf>; 3],
+        server_name: &Option<String>,
+    ) {
+        self.mode = mode.unwrap_or(self.mode);
+        for (into, from) in [(&mut self.ca, ca), (&mut self.cert, cert), (&mut self.key, key)] {
+            if from.is_some() {
+                into.clone_from(from);
+            }
+        }
+        if server_name.is_some() {
+            self.server_name.clone_from(server_name);
+        }
+    }
 }
 
 /// How much encryption is asked: the levels of MySQL's own `--ssl-mode`, which are PostgreSQL's `sslmode` under other names.

@@ -4,10 +4,11 @@
 
 use super::identity::Wanted;
 use super::wire;
-use crate::filter::{BadPattern, Choice, Filter, Names};
+use crate::filter::{Choice, Filter, Names};
 use crate::heartbeat::{Heartbeat, HeartbeatQuery};
+pub use crate::settings::ConfigError;
+use crate::settings::{self, duration};
 use headwater_model::Secret;
-use headwater_model::limits::TRANSACTION_BYTES_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,15 +140,15 @@ pub struct Config {
     pub status_interval: String,
 
     /// How long connecting may take, such as `10s`.
-    #[serde(default = "connect_timeout_default")]
+    #[serde(default = "settings::connect_timeout_default")]
     pub connect_timeout: String,
 
     /// How long a query may stay silent, such as `60s`.
-    #[serde(default = "query_timeout_default")]
+    #[serde(default = "settings::query_timeout_default")]
     pub query_timeout: String,
 
     /// Bytes of one transaction that are kept in memory; what is larger goes to a file as it arrives.
-    #[serde(default = "transaction_bytes_max_default")]
+    #[serde(default = "settings::transaction_bytes_max_default")]
     #[schemars(range(min = 65_536))]
     pub transaction_bytes_max: usize,
 }
@@ -244,30 +245,6 @@ pub enum TlsMode {
     VerifyFull,
 }
 
-/// What is wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A key is missing, unknown or of the wrong type.
-    #[error("{0}")]
-    Shape(String),
-    /// The URL cannot be read.
-    #[error("url: {0}")]
-    Url(String),
-    /// A pattern cannot be read.
-    #[error(transparent)]
-    Pattern(#[from] BadPattern),
-    /// A value is out of its range.
-    #[error("{key}: {seen} is not allowed; {allowed}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What it says.
-        seen: String,
-        /// What it may say.
-        allowed: &'static str,
-    },
-}
-
 /// A validated configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -321,26 +298,10 @@ fn status_interval_default() -> String {
     "1s".to_owned()
 }
 
-fn connect_timeout_default() -> String {
-    "10s".to_owned()
-}
-
-fn query_timeout_default() -> String {
-    "60s".to_owned()
-}
-
-fn transaction_bytes_max_default() -> usize {
-    TRANSACTION_BYTES_MAX
-}
-
 impl Config {
     /// Reads a configuration from the value under `postgres:`.
     pub fn from_value(value: serde_json::Value) -> Result<Self, ConfigError> {
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            // The text of a serde error may repeat a value, and the URL holds a password: it is said without values.
-            let (path, inner) = (error.path().to_string(), error.inner());
-            ConfigError::Shape(if path == "." { inner.to_string() } else { format!("{path}: {inner}") })
-        })
+        settings::read(value)
     }
 
     /// Checks every value and turns the configuration into [`Options`]. `name` is the source's name.
@@ -446,48 +407,14 @@ fn derived_name(source: &str) -> String {
 
 impl Tls {
     fn apply(&self, options: &mut wire::TlsOptions) {
-        if let Some(mode) = self.mode {
-            options.mode = match mode {
-                TlsMode::Disable => wire::TlsMode::Disabled,
-                TlsMode::Prefer => wire::TlsMode::Preferred,
-                TlsMode::Require => wire::TlsMode::Required,
-                TlsMode::VerifyCa => wire::TlsMode::VerifyCa,
-                TlsMode::VerifyFull => wire::TlsMode::VerifyIdentity,
-            };
-        }
-        let replace = |into: &mut Option<PathBuf>, from: &Option<PathBuf>| {
-            if from.is_some() {
-                into.clone_from(from);
-            }
-        };
-        replace(&mut options.ca, &self.ca_file);
-        replace(&mut options.cert, &self.cert_file);
-        replace(&mut options.key, &self.key_file);
-        if self.server_name.is_some() {
-            options.server_name.clone_from(&self.server_name);
-        }
-    }
-}
-
-/// Reads `250ms`, `10s`, `5m` or `1h`.
-fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
-    let text = text.trim();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit.trim() {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
-    };
-    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms)) {
-        Some(ms) if ms > 0 => Ok(Duration::from_millis(ms)),
-        _ => Err(ConfigError::Value {
-            key,
-            seen: format!("{text:?}"),
-            allowed: "it is a number above 0 with ms, s, m or h, such as 10s",
-        }),
+        let mode = self.mode.map(|mode| match mode {
+            TlsMode::Disable => wire::TlsMode::Disabled,
+            TlsMode::Prefer => wire::TlsMode::Preferred,
+            TlsMode::Require => wire::TlsMode::Required,
+            TlsMode::VerifyCa => wire::TlsMode::VerifyCa,
+            TlsMode::VerifyFull => wire::TlsMode::VerifyIdentity,
+        });
+        options.replace(mode, [&self.ca_file, &self.cert_file, &self.key_file], &self.server_name);
     }
 }
 

@@ -184,13 +184,8 @@ fn copy(
     after: Option<Row<'_>>,
     key_changed: bool,
 ) {
-    let out = match change.marker.filter(|_| op == Op::Read) {
-        Some(marker) => into.begin_read(change.schema, change.row, marker),
-        None => into.begin(op, change.schema, change.place, change.row),
-    };
-    before.inspect(|row| row.encode(out));
-    after.inspect(|row| row.encode(out));
-    into.end(op, change.schema, key_changed);
+    let marker = change.marker.filter(|_| op == Op::Read);
+    into.copy(&Change { op, marker, ..*change }, [before, after], key_changed);
 }
 
 /// A held row in which columns that came later have the values of `newer`, or NULL: to a follower it was never said that

@@ -3,11 +3,10 @@
 //! Invariant: an error never repeats the URL, since it holds a password. Start at [`Options::from_url`].
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::options::{Options, PORT_DEFAULT};
-use crate::net::{Address, TlsMode};
+use crate::net::{Address, TlsMode, url};
 
 impl Options {
     /// Options from a URL with the scheme `mysql` or `mariadb`.
@@ -28,14 +27,14 @@ impl Options {
 
         let mut options = Options {
             hosts: hosts.split(',').map(parse_address).collect::<Result<_>>()?,
-            user: decode(user, "the user")?,
-            password: decode(password, "the password")?.into(),
-            database: Some(decode(database, "the database")?).filter(|name| !name.is_empty()),
+            user: url::decode(user, "the user").map_err(invalid)?,
+            password: url::decode(password, "the password").map_err(invalid)?.into(),
+            database: Some(url::decode(database, "the database").map_err(invalid)?).filter(|name| !name.is_empty()),
             ..Options::default()
         };
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            options.set_parameter(name, decode(value, name)?)?;
+            options.set_parameter(name, url::decode(value, name).map_err(invalid)?)?;
         }
         Ok(options)
     }
@@ -53,8 +52,8 @@ impl Options {
             "server_name" => self.tls.server_name = Some(value),
             "server_public_key" => self.server_public_key = Some(value.into()),
             "socket" => self.hosts = vec![Address::Unix(value.into())],
-            "connect_timeout" => self.connect_timeout = parse_seconds(name, &value)?,
-            "read_timeout" => self.read_timeout = Some(parse_seconds(name, &value)?),
+            "connect_timeout" => self.connect_timeout = url::seconds(name, &value).map_err(invalid)?,
+            "read_timeout" => self.read_timeout = Some(url::seconds(name, &value).map_err(invalid)?),
             _ => return Err(invalid(format!("the parameter {name:?} is not known"))),
         }
         Ok(())
@@ -62,21 +61,11 @@ impl Options {
 }
 
 fn parse_address(text: &str) -> Result<Address> {
-    let decoded = decode(text, "the host")?;
+    let decoded = url::decode(text, "the host").map_err(invalid)?;
     if decoded.starts_with('/') {
         return Ok(Address::Unix(PathBuf::from(decoded)));
     }
-    let (host, port) = match decoded.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, rest) =
-                bracketed.split_once(']').ok_or_else(|| invalid("a '[' around an IPv6 address is not closed"))?;
-            (host, rest.strip_prefix(':'))
-        }
-        None => match decoded.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (decoded.as_str(), None),
-        },
-    };
+    let (host, port) = url::host_and_port(&decoded).map_err(invalid)?;
     if host.is_empty() {
         return Err(invalid("it names no host"));
     }
@@ -92,35 +81,6 @@ fn parse_address(text: &str) -> Result<Address> {
     Ok(Address::Tcp { host: host.to_owned(), port })
 }
 
-fn parse_seconds(name: &str, value: &str) -> Result<Duration> {
-    match value.parse::<u32>() {
-        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds.into())),
-        _ => Err(invalid(format!("{name} must be a whole number of seconds above 0"))),
-    }
-}
-
-fn decode(text: &str, what: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                match (digit(rest.next()), digit(rest.next())) {
-                    (Some(high), Some(low)) => (high * 16 + low) as u8,
-                    _ => {
-                        return Err(invalid(format!(
-                            "{what} holds a '%' without two hexadecimal digits; write '%' as %25"
-                        )));
-                    }
-                }
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| invalid(format!("{what} is not UTF-8 when decoded")))
-}
-
 fn invalid(what: impl Into<String>) -> Error {
     Error::Invalid(format!("connection URL: {}", what.into()))
 }
@@ -128,6 +88,7 @@ fn invalid(what: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn tcp(host: &str, port: u16) -> Address {
         Address::Tcp { host: host.into(), port }

@@ -3,13 +3,12 @@
 //! Invariant: an error never repeats the URL, since it holds a password. Start at [`Options::from_url`].
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use headwater_model::Secret;
 
 use super::error::{Error, Result};
 use super::options::{ChannelBinding, Options, PORT_DEFAULT, Target};
-use crate::net::{Address, TlsMode};
+use crate::net::{Address, TlsMode, url};
 
 /// The socket's name in a folder of sockets, before the port.
 const SOCKET_PREFIX: &str = ".s.PGSQL.";
@@ -33,15 +32,15 @@ impl Options {
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
 
         let mut options = Options {
-            user: decode(user, "the user")?,
-            password: Secret::new(decode(password, "the password")?),
-            database: Some(decode(database, "the database")?).filter(|name| !name.is_empty()),
+            user: url::decode(user, "the user").map_err(invalid)?,
+            password: Secret::new(url::decode(password, "the password").map_err(invalid)?),
+            database: Some(url::decode(database, "the database").map_err(invalid)?).filter(|name| !name.is_empty()),
             ..Options::default()
         };
         let (mut host_list, mut port_list) = (None, None);
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let value = decode(value, name)?;
+            let value = url::decode(value, name).map_err(invalid)?;
             match name {
                 "host" => host_list = Some(value),
                 "port" => port_list = Some(value),
@@ -94,8 +93,8 @@ impl Options {
             "password" => self.password = Secret::new(value),
             "dbname" => self.database = Some(value).filter(|name| !name.is_empty()),
             "application_name" => self.application_name = value,
-            "connect_timeout" => self.connect_timeout = parse_seconds(name, &value)?,
-            "read_timeout" => self.read_timeout = Some(parse_seconds(name, &value)?),
+            "connect_timeout" => self.connect_timeout = url::seconds(name, &value).map_err(invalid)?,
+            "read_timeout" => self.read_timeout = Some(url::seconds(name, &value).map_err(invalid)?),
             _ => return Err(invalid(format!("the parameter {name:?} is not known"))),
         }
         Ok(())
@@ -115,25 +114,15 @@ fn tls_mode(text: &str) -> Option<TlsMode> {
 }
 
 fn split_address(text: &str) -> Result<(String, Option<u16>)> {
-    let decoded = decode(text, "the host")?;
+    let decoded = url::decode(text, "the host").map_err(invalid)?;
     if decoded.starts_with('/') {
         // The port of a socket stands after the encoded path.
         return match text.split_once(':') {
-            Some((path, port)) => Ok((decode(path, "the host")?, Some(parse_port(port)?))),
+            Some((path, port)) => Ok((url::decode(path, "the host").map_err(invalid)?, Some(parse_port(port)?))),
             None => Ok((decoded, None)),
         };
     }
-    let (host, port) = match decoded.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, rest) =
-                bracketed.split_once(']').ok_or_else(|| invalid("a '[' around an IPv6 address is not closed"))?;
-            (host, rest.strip_prefix(':'))
-        }
-        None => match decoded.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (decoded.as_str(), None),
-        },
-    };
+    let (host, port) = url::host_and_port(&decoded).map_err(invalid)?;
     Ok((host.to_owned(), port.map(parse_port).transpose()?))
 }
 
@@ -152,35 +141,6 @@ fn parse_port(text: &str) -> Result<u16> {
         Ok(port) if port != 0 => Ok(port),
         _ => Err(invalid("a port must be a number from 1 to 65535")),
     }
-}
-
-fn parse_seconds(name: &str, value: &str) -> Result<Duration> {
-    match value.parse::<u32>() {
-        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds.into())),
-        _ => Err(invalid(format!("{name} must be a whole number of seconds above 0"))),
-    }
-}
-
-fn decode(text: &str, what: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                match (digit(rest.next()), digit(rest.next())) {
-                    (Some(high), Some(low)) => (high * 16 + low) as u8,
-                    _ => {
-                        return Err(invalid(format!(
-                            "{what} holds a '%' without two hexadecimal digits; write '%' as %25"
-                        )));
-                    }
-                }
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| invalid(format!("{what} is not UTF-8 when decoded")))
 }
 
 fn invalid(what: impl Into<String>) -> Error {
