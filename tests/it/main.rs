@@ -27,6 +27,8 @@ mod pipeline; // the shortest whole path
 #[cfg(feature = "failpoints")]
 mod postgres_points; // a crash at every edge of PostgreSQL's reader
 #[cfg(feature = "failpoints")]
+mod postgres_snapshot; // PostgreSQL's snapshots beside its stream
+#[cfg(feature = "failpoints")]
 mod power; // everything after the last fsync is gone
 mod records; // a captured database and its topics, for the modules that compare changes
 mod redis_sink; // the Redis sink alone, against real servers

@@ -11,8 +11,13 @@ use rand::{Rng, SeedableRng};
 use std::time::{Duration, Instant};
 
 /// Each fail point of the source, whether only an empty data folder leads to it, and the passes before the crash at most.
-pub const POINTS: [(&str, bool, u32); 3] =
-    [("postgres::commit", false, 60), ("postgres::snapshot", true, 2), ("postgres::commit", false, 1)];
+pub const POINTS: [(&str, bool, u32); 5] = [
+    ("postgres::commit", false, 60),
+    ("postgres::snapshot", true, 1),
+    ("snapshot::after_chunk_read", true, 2),
+    ("snapshot::after_chunk_append", true, 2),
+    ("postgres::commit", false, 1),
+];
 
 /// How long there is between two transactions of the load.
 const PACE: Duration = Duration::from_millis(20);

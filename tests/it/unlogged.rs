@@ -25,7 +25,7 @@ create table shop.item (id int primary key, sku varchar(20) not null, grp int no
   note text, stamp timestamp(3) not null);
 alter table shop.item alter column note set storage external;
 create table shop.line (item_id int not null, no int not null, qty int not null, primary key (item_id, no));
-create table shop.unfollowed (id serial primary key, v text);";
+create table shop.unfollowed (id serial, v text);";
 
 const FOLLOW: &str = r#"
     follow:
@@ -43,7 +43,8 @@ const FOLLOW: &str = r#"
 pub struct Shop {
     /// The source.
     pub postgres: Postgres,
-    redis: Redis,
+    /// The target.
+    pub redis: Redis,
     /// The binary.
     pub headwater: Headwater,
 }
@@ -68,7 +69,9 @@ impl Shop {
         Shop { postgres, redis, headwater }
     }
 
-    fn exec(&self, sql: &str) {
+    /// Runs statements.
+    #[track_caller]
+    pub fn exec(&self, sql: &str) {
         self.postgres.exec("postgres", sql);
     }
 
@@ -163,6 +166,10 @@ fn followers_get_whole_rows_whatever_the_log_carries() {
         shop.assert_equal();
         for number in 1..=TRANSACTIONS {
             let _ = shop.postgres.try_exec("postgres", &transaction(&mut random));
+            if number == TRANSACTIONS / 2 {
+                // No row that is there is logged again.
+                shop.exec("alter table shop.line add column extra int default 5");
+            }
             if number % STOP_EVERY == 0 {
                 match number / STOP_EVERY % 2 {
                     0 => drop(shop.headwater.terminate(STOP_LIMIT).unwrap()),

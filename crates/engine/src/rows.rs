@@ -13,7 +13,7 @@ use headwater_model::{Error, JournalId, Result, Row, Schema, TransactionView};
 use headwater_store::{RowStore, StoreOptions, StoredRow, View};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes of rows that go into the store at once.
@@ -96,12 +96,27 @@ impl Rows {
         Ok(store.view())
     }
 
-    /// The row of `schema`'s table with the same key as `row`, as of where the store was rolled to.
-    pub fn latest(&self, schema: &Schema, row: &Row<'_>) -> Result<Option<StoredRow>> {
+    /// The row of `schema`'s table with the same key as `row`, as of where the store was rolled to, and the schema that it was
+    /// written with.
+    pub fn latest(&self, schema: &Schema, row: &Row<'_>) -> Result<Option<(StoredRow, Arc<Schema>)>> {
         let mut open = self.lock();
         let store = &mut self.opened(&mut open)?.store;
-        let found = store.learn(schema).and_then(|()| store.latest(schema.id, row));
-        found.map_err(|error| self.refused(error))
+        store.learn(schema).map_err(|error| self.refused(error))?;
+        self.latest_in(store, schema, row)
+    }
+
+    /// The same in another store of rows of this journal, which knows the schema.
+    pub fn latest_in(
+        &self,
+        store: &RowStore,
+        schema: &Schema,
+        row: &Row<'_>,
+    ) -> Result<Option<(StoredRow, Arc<Schema>)>> {
+        let Some(held) = store.latest(schema.id, row).map_err(|error| self.refused(error))? else { return Ok(None) };
+        match store.schema(held.schema) {
+            Some(written) => Ok(Some((held, written.clone()))),
+            None => Err(Error::stop(format!("a row of {} was written with an unknown schema", schema.full_name()))),
+        }
     }
 
     /// Rolls the store forward to `end`, which is visible; waits until that is durable.

@@ -12,7 +12,7 @@ use crate::rows::Rows;
 use crate::source::Shared;
 use headwater_model::change::Changes;
 use headwater_model::source::scratch_in;
-use headwater_model::{Change, Error, Op, Result, Row, Schema, TransactionBuilder, Value};
+use headwater_model::{Change, Error, Op, Result, Row, RowWriter, Schema, TransactionBuilder, Value};
 use headwater_store::{RowStore, StoreOptions, StoredRow};
 use std::collections::HashMap;
 use std::fs::File;
@@ -154,23 +154,33 @@ impl Unlogged {
         // An old row without its key is the same row as the new one.
         let named =
             change.before.filter(|row| row.has(&schema.key)).or(change.after.filter(|row| row.has(&schema.key)));
-        let Some(held) = named.map(|row| self.latest(schema, &row)).transpose()?.flatten() else {
+        let Some((held, written)) = named.map(|row| self.latest(schema, &row)).transpose()?.flatten() else {
             self.missed(schema);
             return Ok([change.before, change.after]);
         };
-        let written = self.written(held.schema, schema)?;
         let known = held.row().ok_or_else(|| Error::stop(format!("a row of {} in the store", schema.full_name())))?;
         let places = schema.places_in(&written);
         let mut is_whole = true;
-        let mut fill = |row: Option<Row<'r>>, out: &'r mut Vec<u8>| {
+        let mut fill = |row: Option<Row<'r>>, known: &Row<'_>, places: &[Option<usize>], out: &'r mut Vec<u8>| {
             let row = row?;
             if !row.is_partial() {
                 return Some(row);
             }
-            is_whole &= row.encode_filled(&known, &places, out);
+            is_whole &= row.encode_filled(known, places, out);
             Row::decode(&mut &out[..])
         };
-        let rows = [fill(change.before, before), fill(change.after, after)];
+        let filled_after = fill(change.after, &known, &places, after);
+        let mut told = Vec::new();
+        let filled_before = match places.contains(&None) {
+            false => fill(change.before, &known, &places, before),
+            true => {
+                put_as_told(&known, &places, change.after, &mut told);
+                let told = Row::decode(&mut &told[..]).unwrap_or(known);
+                let places: Vec<Option<usize>> = (0..places.len()).map(Some).collect();
+                fill(change.before, &told, &places, before)
+            }
+        };
+        let rows = [filled_before, filled_after];
         if !is_whole {
             self.missed(schema);
         }
@@ -190,19 +200,12 @@ impl Unlogged {
         }
     }
 
-    /// The row as it is now.
-    fn latest(&self, schema: &Schema, row: &Row<'_>) -> Result<Option<StoredRow>> {
+    /// The row as it is now, and the schema that it was written with.
+    fn latest(&self, schema: &Schema, row: &Row<'_>) -> Result<Option<(StoredRow, Arc<Schema>)>> {
         let Some(recent) = &self.recent else { return Ok(None) };
-        match recent.store.latest(schema.id, row).map_err(|error| self.rows.refused(error))? {
+        match self.rows.latest_in(&recent.store, schema, row)? {
             Some(held) => Ok(Some(held)),
             None => self.rows.latest(schema, row),
-        }
-    }
-
-    fn written(&self, id: u32, schema: &Schema) -> Result<Arc<Schema>> {
-        match self.schemas.get(&id) {
-            Some(known) => Ok(known.schema.clone()),
-            None => Err(Error::stop(format!("a row of {} was written with an unknown schema", schema.full_name()))),
         }
     }
 
@@ -216,6 +219,21 @@ impl Unlogged {
             recent.store.commit(0).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+/// The row as followers know it, in the shape of which `places` tells where its columns stood before. A column that came
+/// later has its value in the `newer` row, or is NULL: it was never said that it had another.
+fn put_as_told(known: &Row<'_>, places: &[Option<usize>], newer: Option<Row<'_>>, out: &mut Vec<u8>) {
+    let known: Vec<Value<'_>> = known.values().collect();
+    let mut writer = RowWriter::begin(out, places.len());
+    for (column, place) in places.iter().enumerate() {
+        let newer = || newer.and_then(|row| row.get(column)).filter(|value| *value != Value::Absent);
+        let value = match place {
+            Some(place) => known.get(*place).copied(),
+            None => newer(),
+        };
+        writer.put(value.unwrap_or(Value::Null));
     }
 }
 

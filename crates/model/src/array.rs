@@ -75,7 +75,7 @@ impl<'a> Array<'a> {
 }
 
 /// Writes an array into a buffer of its own, one element after another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ArrayWriter {
     bytes: Vec<u8>,
 }

@@ -216,6 +216,11 @@ impl Schema {
         format!("{}.{}", self.database, self.table)
     }
 
+    /// The names of the key's columns, in key order.
+    pub fn key_names(&self) -> impl Iterator<Item = &str> {
+        self.key.iter().filter_map(|&column| self.columns.get(usize::from(column))).map(|column| &*column.name)
+    }
+
     /// The columns that rows carry, with their places.
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| column.name == name)

@@ -9,6 +9,7 @@ pub mod mysql;
 mod net;
 pub mod postgres;
 mod settings;
+mod snapshot;
 
 use headwater_model::source::Source;
 use serde_json::Value;

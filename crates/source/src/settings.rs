@@ -73,3 +73,32 @@ pub fn query_timeout_default() -> String {
 pub fn transaction_bytes_max_default() -> usize {
     TRANSACTION_BYTES_MAX
 }
+
+pub fn chunk_rows_default() -> u32 {
+    10_000
+}
+
+pub fn snapshot_workers_default() -> u16 {
+    2
+}
+
+/// Checks the limits that every source has.
+pub fn limits(chunk_rows: u32, snapshot_workers: u16, transaction_bytes_max: usize) -> Result<(), ConfigError> {
+    within("chunk_rows", chunk_rows, 1, 1_000_000, "it lies between 1 and 1000000")?;
+    within("snapshot_workers", snapshot_workers, 1, 64, "it lies between 1 and 64")?;
+    within("transaction_bytes_max", transaction_bytes_max, 1 << 16, 1 << 30, "it lies between 64 KiB and 1 GiB")
+}
+
+/// Checks that a value lies between two.
+pub fn within<T: PartialOrd + std::fmt::Debug>(
+    key: &'static str,
+    value: T,
+    min: T,
+    max: T,
+    allowed: &'static str,
+) -> Result<(), ConfigError> {
+    if value < min || value > max {
+        return Err(ConfigError::Value { key, seen: format!("{value:?}"), allowed });
+    }
+    Ok(())
+}

@@ -7,7 +7,7 @@ use super::wire;
 use crate::filter::{Choice, Filter};
 use crate::heartbeat::{Heartbeat, HeartbeatQuery};
 pub use crate::settings::ConfigError;
-use crate::settings::{self, duration};
+use crate::settings::{self, duration, within};
 use headwater_model::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,14 +21,8 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 /// The longest heartbeat: a dead connection is noticed after a few of them.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
 
-/// Connections that read a snapshot at most.
-const SNAPSHOT_WORKERS_MAX: u16 = 64;
-
 /// The server's own databases.
 pub const SYSTEM_DATABASES: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
-
-/// Rows of one snapshot chunk at most.
-const CHUNK_ROWS_MAX: u32 = 1_000_000;
 
 /// Reads the binary log of a MySQL (8.0 to 9.x) or MariaDB (10.5 to 11.x) server.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -79,12 +73,12 @@ pub struct Config {
     pub snapshot_queries: BTreeMap<String, String>,
 
     /// Rows of one snapshot chunk: what is read again at most, by each worker, after a crash.
-    #[serde(default = "chunk_rows_default")]
+    #[serde(default = "settings::chunk_rows_default")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub chunk_rows: u32,
 
     /// Connections that read a snapshot side by side.
-    #[serde(default = "snapshot_workers_default")]
+    #[serde(default = "settings::snapshot_workers_default")]
     #[schemars(range(min = 1, max = 64))]
     pub snapshot_workers: u16,
 
@@ -208,14 +202,6 @@ pub struct Options {
     pub transaction_bytes_max: usize,
 }
 
-fn chunk_rows_default() -> u32 {
-    10_000
-}
-
-fn snapshot_workers_default() -> u16 {
-    2
-}
-
 fn heartbeat_default() -> String {
     "1s".to_owned()
 }
@@ -245,15 +231,7 @@ impl Config {
         let heartbeat_query = self.heartbeat_query.as_ref();
         let heartbeat_query =
             heartbeat_query.map(|query| query.check(|text| duration("heartbeat_query.interval", text)));
-        within("chunk_rows", self.chunk_rows, 1, CHUNK_ROWS_MAX, "it lies between 1 and 1000000")?;
-        within("snapshot_workers", self.snapshot_workers, 1, SNAPSHOT_WORKERS_MAX, "it lies between 1 and 64")?;
-        within(
-            "transaction_bytes_max",
-            self.transaction_bytes_max,
-            1 << 16,
-            1 << 30,
-            "it lies between 64 KiB and 1 GiB",
-        )?;
+        settings::limits(self.chunk_rows, self.snapshot_workers, self.transaction_bytes_max)?;
         if let Some(id) = self.server_id {
             within("server_id", id, 1, u32::MAX, "it lies between 1 and 4294967295")?;
         }
@@ -308,19 +286,6 @@ impl Tls {
         });
         options.replace(mode, [&self.ca_file, &self.cert_file, &self.key_file], &self.server_name);
     }
-}
-
-fn within<T: PartialOrd + std::fmt::Debug>(
-    key: &'static str,
-    value: T,
-    min: T,
-    max: T,
-    allowed: &'static str,
-) -> Result<(), ConfigError> {
-    if value < min || value > max {
-        return Err(ConfigError::Value { key, seen: format!("{value:?}"), allowed });
-    }
-    Ok(())
 }
 
 /// A number that stays the same over restarts and differs between sources, machines and servers. Its high bit is set, away

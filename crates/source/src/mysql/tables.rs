@@ -355,7 +355,7 @@ impl Tables {
                 let emptied = self.schemas.get(&name).filter(|_| emptied).map(|schema| (schema.id, false));
                 self.save_definition(&name);
                 // Its rows are in the log from the first on.
-                self.save_snapshot(&name, Some(TableState::done()));
+                self.save_snapshot(&name, Some(TableState::done(&name.database, &name.table)));
                 emptied
             }
             TableEvent::Altered(name) => {
@@ -457,7 +457,7 @@ impl Tables {
             let key = format!("{TABLE_PREFIX}{}", schema.full_name());
             asked += 1;
             // Of a table that was never read there is nothing to compare with.
-            let state = intake.state(&key).map_or_else(TableState::unread, |_| TableState::asked_for());
+            let state = TableState::unread(&schema.database, &schema.table, intake.state(&key).is_some());
             self.push_state(StateUpdate { key, value: Some(state.encode()) });
         }
         asked

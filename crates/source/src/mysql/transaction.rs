@@ -364,7 +364,7 @@ impl Transactions {
             Statement::Definition => {
                 let place = format_args!("{}:{}", self.file, self.start);
                 for (schema, is_told) in self.tables.define(query, &text, place)? {
-                    self.truncate(schema, is_told)?;
+                    self.truncate(schema, is_told);
                 }
                 self.follow_definitions()?;
             }
@@ -414,17 +414,13 @@ impl Transactions {
     }
 
     /// All rows are gone; `is_told` by a TRUNCATE.
-    fn truncate(&mut self, schema: u32, is_told: bool) -> Result<()> {
-        if let Some(snapshot) = &mut self.snapshot
-            && let Some(shape) = snapshot.shapes().into_iter().find(|shape| shape.id == schema)
-        {
-            // What was read of it and is not written yet is gone.
-            snapshot.table_changed(schema, Some(&shape))?;
+    fn truncate(&mut self, schema: u32, is_told: bool) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.emptied(schema);
         }
         let row = if is_told { self.last_row } else { IMPLIED_TRUNCATE_ROW };
         self.changes.begin(Op::Truncate, schema, self.start, row);
         self.changes.end(Op::Truncate, schema, false);
-        Ok(())
     }
 
     fn statement_format(&mut self, database: &str, changes: &Changes) -> Result<()> {
@@ -439,7 +435,7 @@ impl Transactions {
                     let (named, table) = &tables[0];
                     let database = named.as_deref().unwrap_or(database).to_owned();
                     if let Some(schema) = self.tables.schema_of(&database, table) {
-                        self.truncate(schema, false)?;
+                        self.truncate(schema, false);
                     }
                     Ok(())
                 }

@@ -7,7 +7,7 @@ use super::wire;
 use crate::filter::{Choice, Filter, Names};
 use crate::heartbeat::{Heartbeat, HeartbeatQuery};
 pub use crate::settings::ConfigError;
-use crate::settings::{self, duration};
+use crate::settings::{self, duration, within};
 use headwater_model::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,16 @@ pub struct Config {
     /// names; those of the table that it does not name are NULL.
     #[serde(default)]
     pub snapshot_queries: BTreeMap<String, String>,
+
+    /// Rows of one snapshot chunk: what is read again at most, by each worker, after a crash.
+    #[serde(default = "settings::chunk_rows_default")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub chunk_rows: u32,
+
+    /// Connections that read a snapshot side by side.
+    #[serde(default = "settings::snapshot_workers_default")]
+    #[schemars(range(min = 1, max = 64))]
+    pub snapshot_workers: u16,
 
     /// Whether what the server and Debezium tell differently is told as Debezium does: the labels of an enumeration as they
     /// were when the source connected, and every row that a further snapshot reads as one that was read.
@@ -262,6 +272,10 @@ pub struct Options {
     pub snapshot_tables: Filter,
     /// What is selected in place of a whole table, by `schema.table`.
     pub snapshot_queries: BTreeMap<String, String>,
+    /// Rows of one snapshot chunk.
+    pub chunk_rows: u32,
+    /// Connections that read a snapshot.
+    pub snapshot_workers: u16,
     /// Whether enumerations and rows that are read again are told as Debezium does.
     pub as_debezium: bool,
     /// The slot's name.
@@ -317,20 +331,9 @@ impl Config {
         connection.connect_timeout = duration("connect_timeout", &self.connect_timeout)?;
         connection.read_timeout = Some(duration("query_timeout", &self.query_timeout)?);
         let status_interval = duration("status_interval", &self.status_interval)?;
-        if !(STATUS_INTERVAL_MIN..=STATUS_INTERVAL_MAX).contains(&status_interval) {
-            return Err(ConfigError::Value {
-                key: "status_interval",
-                seen: format!("{status_interval:?}"),
-                allowed: "it lies between 100ms and 30s",
-            });
-        }
-        if !(1 << 16..=1 << 30).contains(&self.transaction_bytes_max) {
-            return Err(ConfigError::Value {
-                key: "transaction_bytes_max",
-                seen: self.transaction_bytes_max.to_string(),
-                allowed: "it lies between 64 KiB and 1 GiB",
-            });
-        }
+        let allowed = "it lies between 100ms and 30s";
+        within("status_interval", status_interval, STATUS_INTERVAL_MIN, STATUS_INTERVAL_MAX, allowed)?;
+        settings::limits(self.chunk_rows, self.snapshot_workers, self.transaction_bytes_max)?;
         let heartbeat_query = self.heartbeat_query.as_ref();
         let heartbeat_query =
             heartbeat_query.map(|query| query.check(|text| duration("heartbeat_query.interval", text)));
@@ -352,6 +355,8 @@ impl Config {
             snapshot_tables: Filter::new(snapshot_tables, SYSTEM_SCHEMAS)
                 .map_err(|error| error.under("snapshot_tables"))?,
             snapshot_queries: self.snapshot_queries.clone(),
+            chunk_rows: self.chunk_rows,
+            snapshot_workers: self.snapshot_workers,
             as_debezium: self.as_debezium,
             slot: slot_name(self.slot.as_deref(), name)?,
             slot_failover: self.slot_failover,

@@ -113,17 +113,52 @@ impl Server {
     }
 }
 
-/// Where the log ends now, asked over any connection to a database.
+/// Where the last record of the log ends now, asked over any connection to a database.
 pub fn end_of_log(connection: &mut Connection) -> wire::Result<Lsn> {
     let result = connection.query(
         "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE \
-         pg_catalog.pg_current_wal_insert_lsn() END",
+         pg_catalog.pg_current_wal_insert_lsn() END AS end, pg_catalog.current_setting('wal_block_size') AS page, \
+         pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS segment",
     )?;
-    lsn(result.first_text(), "the end of its log")
+    let size = |name| result.text(0, name).and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok(end_of_record(lsn(result.text(0, "end"), "the end of its log")?, size("page"), size("segment")))
+}
+
+/// Where the record before `next` ends, which is where the next one will be written: at the end of a page that is behind the
+/// header of the next page, and a stream stands there only once something is written.
+/// <https://github.com/postgres/postgres/blob/master/src/include/access/xlog_internal.h> (`SizeOfXLogLongPHD`)
+fn end_of_record(next: Lsn, page_bytes: u64, segment_bytes: u64) -> Lsn {
+    const HEADER_BYTES: u64 = 24;
+    const FIRST_HEADER_BYTES: u64 = 40;
+    if page_bytes == 0 || segment_bytes == 0 {
+        return next;
+    }
+    let is_first = next.0 % segment_bytes < page_bytes;
+    let header = if is_first { FIRST_HEADER_BYTES } else { HEADER_BYTES };
+    if next.0 % page_bytes == header { Lsn(next.0 - header) } else { next }
 }
 
 /// Reads a place of the log out of an answer.
 pub fn lsn(text: Option<&str>, what: &str) -> wire::Result<Lsn> {
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| wire::Error::Invalid(format!("the server does not say {what}; is it a PostgreSQL server?")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_record_ends_before_the_header_of_the_page_that_comes_next() {
+        for (next, expected) in [
+            (0x100_0028, 0x100_0000),
+            (0x100_2018, 0x100_2000),
+            (0x100_2028, 0x100_2028),
+            (0x100_0018, 0x100_0018),
+            (0x100_2040, 0x100_2040),
+        ] {
+            assert_eq!(end_of_record(Lsn(next), 8192, 16 << 20), Lsn(expected), "{next:x}");
+        }
+        assert_eq!(end_of_record(Lsn(0x18), 0, 0), Lsn(0x18));
+    }
 }

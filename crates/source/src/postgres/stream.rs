@@ -15,7 +15,7 @@ use super::probe::ServerProbe;
 use super::publication;
 use super::server::Server;
 use super::slot::{self, Created, Slot};
-use super::snapshot::{self, Place};
+use super::snapshot::{self, Place, Snapshot};
 use super::start::{self, Begin};
 use super::tables::Tables;
 use super::transaction::Transactions;
@@ -24,6 +24,8 @@ use crate::heartbeat::{Heart, STATEMENT_TIMEOUT};
 use headwater_model::calendar::now_us;
 use headwater_model::source::{Intake, Probe, Source, SourceReport};
 use headwater_model::{Error, Kind, Result};
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,9 @@ const REPORT: Duration = Duration::from_secs(1);
 
 /// How long a wait for the stream lasts at most, so that what has become durable meanwhile is confirmed.
 const WAIT: Duration = Duration::from_millis(100);
+
+/// And while chunks of a snapshot wait for the stream to come far enough: an idle server says where its log ends when asked.
+const PENDING_WAIT: Duration = Duration::from_millis(5);
 
 /// How long a server may say nothing before it is asked for a sign of life.
 const QUIET: Duration = Duration::from_secs(20);
@@ -64,6 +69,8 @@ pub struct PostgresSource {
     has_begun: bool,
     /// The server's process that served us before.
     process: u32,
+    /// The transactions that were streamed last.
+    streamed: VecDeque<u32>,
     /// An error has stopped it, which only a person can lift.
     is_stopped: bool,
 }
@@ -88,6 +95,7 @@ impl PostgresSource {
             begins_anew: false,
             has_begun: false,
             process: 0,
+            streamed: VecDeque::new(),
             is_stopped: false,
         }
     }
@@ -159,7 +167,8 @@ impl PostgresSource {
         let is_only = options.snapshot == SnapshotMode::InitialOnly;
         let is_anew = created.is_some() && intake.position().is_some() && !is_only;
         let tables = Tables::new(options.clone(), catalogue.types()?, intake);
-        let mut transactions = Transactions::new(&options, tables, position);
+        let streamed = std::mem::take(&mut self.streamed);
+        let mut transactions = Transactions::new(&options, tables, position, streamed);
         if is_anew {
             snapshot::forget(&mut transactions, intake);
         } else if options.snapshot == SnapshotMode::Always && !self.has_begun {
@@ -173,9 +182,10 @@ impl PostgresSource {
         transactions.save_position(intake)?;
         intake.flush()?;
         (self.begins_anew, self.has_begun) = (false, true);
-        let opened = |canceller| self.opened(canceller);
-        let place = Place { options: &options, server: &server, host: self.host, created, opened: &opened };
-        snapshot::take(place, &mut transactions, intake)?;
+        let cancellers = self.cancellers.clone();
+        let place = Place { options: &options, server: &server, host: self.host, created, cancellers };
+        let snapshot = snapshot::begin(&place, &mut transactions, intake);
+        transactions.snapshot = snapshot.inspect_err(|_| self.streamed.clone_from(transactions.streamed()))?;
         if is_only {
             connection.close();
             return Ok(Ended::Finished);
@@ -188,9 +198,9 @@ impl PostgresSource {
             "following the log"
         );
         let wire = start::stream(&options, connection, &server, transactions.position())?;
-        let _heart = beat(&options)?;
         let mut stream = Stream::new(&options, wire, &server, transactions, catalogue);
         let ended = stream.follow(intake);
+        self.streamed.clone_from(stream.transactions.streamed());
         match ended {
             Err(why) if stream.is_unpublished && options.snapshot == SnapshotMode::WhenNeeded => {
                 self.begins_anew = true;
@@ -338,10 +348,15 @@ struct Stream<'o> {
     confirmed_at: Instant,
     /// The server wants to hear from us at once.
     is_asked: bool,
+    /// We want to hear from the server where its log ends.
+    wants_place: bool,
     /// The publication was missing when what comes next was written.
     is_unpublished: bool,
     saved_at: Instant,
     reported_at: Option<Instant>,
+    reported_snapshot: bool,
+    /// Beats once the snapshot is complete.
+    heart: Option<Heart>,
     heard_at: Instant,
 }
 
@@ -365,9 +380,12 @@ impl<'o> Stream<'o> {
             confirmed: Lsn(0),
             confirmed_at: now,
             is_asked: false,
+            wants_place: false,
             is_unpublished: false,
             saved_at: now,
             reported_at: None,
+            reported_snapshot: false,
+            heart: None,
             heard_at: now,
         }
     }
@@ -383,6 +401,7 @@ impl<'o> Stream<'o> {
 
     fn follow_messages(&mut self, intake: &mut dyn Intake) -> Result<Ended> {
         loop {
+            self.transactions.poll_snapshot(intake)?;
             if !self.wire.has_buffered_event() {
                 self.rest(intake)?;
                 if intake.stopping() && self.transactions.is_between() {
@@ -453,7 +472,12 @@ impl<'o> Stream<'o> {
 
     /// Whether something has arrived; a server that has long been silent is taken for gone.
     fn has_arrived(&mut self) -> Result<bool> {
-        let arrived = self.wire.wait(WAIT).map_err(|error| failure::of_connection(&self.options.name, error))?;
+        let snapshot = self.transactions.snapshot.as_ref();
+        let has_pending = snapshot.is_some_and(Snapshot::has_pending);
+        let limit = if has_pending { PENDING_WAIT } else { WAIT };
+        let arrived = self.wire.wait(snapshot.map(|snapshot| snapshot.bell().as_fd()), limit);
+        let arrived = arrived.map_err(|error| failure::of_connection(&self.options.name, error))?;
+        self.wants_place = has_pending && !arrived;
         if arrived {
             self.heard_at = Instant::now();
         } else if self.heard_at.elapsed() > SILENCE {
@@ -476,13 +500,20 @@ impl<'o> Stream<'o> {
             intake.flush()?;
         }
         self.confirm(intake)?;
-        if self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT) {
-            self.reported_at = Some(now);
+        let is_snapshotting = self.transactions.snapshot.is_some();
+        if self.heart.is_none() && !is_snapshotting {
+            self.heart = beat(self.options)?;
+        }
+        if is_snapshotting != self.reported_snapshot
+            || self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT)
+        {
+            (self.reported_at, self.reported_snapshot) = (Some(now), is_snapshotting);
+            let rows = self.transactions.snapshot.as_ref().map(Snapshot::rows);
             intake.report(SourceReport {
-                phase: "streaming",
+                phase: if rows.is_some() { "snapshotting" } else { "streaming" },
                 server: self.title.clone(),
                 position: self.transactions.position().to_string(),
-                snapshot_rows: None,
+                snapshot_rows: rows,
             });
         }
         Ok(())
@@ -491,19 +522,22 @@ impl<'o> Stream<'o> {
     /// Tells the server what the journal has on disk, when it is time or the server has asked.
     fn confirm(&mut self, intake: &mut dyn Intake) -> Result<()> {
         let elapsed = self.confirmed_at.elapsed();
-        if !self.is_asked && elapsed < self.options.status_interval {
+        let is_due = self.is_asked || self.wants_place;
+        if !is_due && elapsed < self.options.status_interval {
             return Ok(());
         }
         let durable = intake.durable_position().and_then(|bytes| Position::decode(&bytes).ok());
         let durable = durable.map_or(Lsn(0), |position| position.lsn);
-        if !self.is_asked && durable == self.confirmed && elapsed < UNCHANGED_FACTOR * self.options.status_interval {
+        if !is_due && durable == self.confirmed && elapsed < UNCHANGED_FACTOR * self.options.status_interval {
             return Ok(());
         }
         let received = self.transactions.position().lsn.max(durable);
+        let wants_reply = self.wants_place || self.heard_at.elapsed() > QUIET;
         self.wire
-            .confirm(received, durable, now_us(), self.heard_at.elapsed() > QUIET)
+            .confirm(received, durable, now_us(), wants_reply)
             .map_err(|error| failure::of_connection(&self.options.name, error))?;
-        (self.confirmed, self.confirmed_at, self.is_asked) = (durable, Instant::now(), false);
+        (self.confirmed, self.confirmed_at) = (durable, Instant::now());
+        (self.is_asked, self.wants_place) = (false, false);
         Ok(())
     }
 }

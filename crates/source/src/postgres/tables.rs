@@ -4,12 +4,12 @@
 //! a shape that was announced keeps its number, and a new shape gets a new one. Start at [`Tables::relation`].
 
 use super::catalogue::Catalogue;
-use super::config::{Options, SnapshotMode};
+use super::config::{Options, SnapshotMode, SnapshotScope};
 use super::decode::{Identity, PlannedColumn, Relation, RowPlan, Table, Types};
 use super::lsn::Lsn;
-use super::snapshot::{TABLE_PREFIX, TableState};
+use super::snapshot::{Select, TABLE_PREFIX, TableState};
 use headwater_model::source::{Intake, StateUpdate};
-use headwater_model::{Column, Result, Schema};
+use headwater_model::{Change, Column, Result, Schema, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -53,9 +53,9 @@ impl Tables {
     /// What the journal knows; no relation has been seen yet.
     pub fn new(options: Arc<Options>, types: Types, intake: &dyn Intake) -> Self {
         let (schemas, next_schema) = intake.schemas();
-        let read_as_of = intake.state_keys(TABLE_PREFIX).into_iter().filter_map(|key| {
-            let state = TableState::decode(&intake.state(&key)?)?;
-            Some((state.name?, Lsn(state.as_of)))
+        let read_as_of = TableState::all(intake).map(|(_, state)| {
+            let [schema, table] = state.name;
+            ((schema, table), state.as_of.unwrap_or_default())
         });
         Tables {
             types,
@@ -105,14 +105,31 @@ impl Tables {
         Ok(())
     }
 
-    /// The shape and the plan of a table that a query reads, and the names of the columns that it is to ask for.
-    pub fn read(&mut self, table: &Table) -> (Schema, RowPlan, Vec<String>) {
+    /// How the rows of a table are selected, in the shape that it has now. A table that others inherit from is read by
+    /// itself, unless every table is read as Debezium does.
+    pub fn select(&mut self, table: &Table) -> Select {
         let shape = self.shape(&table.schema, &table.name, table.columns(&self.types), Some(table));
         let kept = |column: &PlannedColumn<'_>| !shape.excludes(column.name);
         let columns: Vec<PlannedColumn<'_>> = table.planned_columns().filter(kept).collect();
         let names = columns.iter().map(|column| column.name.to_owned()).collect();
         let plan = RowPlan::new(&table.full_name(), columns, &self.types);
-        (self.publish(shape.schema).clone(), plan, names)
+        let only = self.options.snapshot_scope == SnapshotScope::Published && !table.is_partitioned;
+        Select::new(Arc::new(self.publish(shape.schema).clone()), only, names, plan)
+    }
+
+    /// The latest shape of a table, if it has one.
+    pub fn latest(&self, database: &str, table: &str) -> Option<&Schema> {
+        self.schemas.get(&name_of(database, table))
+    }
+
+    /// Whether an update changes the key of its records.
+    pub fn key_changed(&self, change: &Change<'_>) -> bool {
+        let Some(schema) = self.schemas.values().find(|schema| schema.id == change.schema) else { return false };
+        let (Some(before), Some(after)) = (change.before, change.after) else { return false };
+        let key = schema.record_key();
+        // Without an old row the identity has not changed.
+        before.values().any(|value| value != Value::Absent)
+            && key.iter().any(|&column| before.get(usize::from(column)) != after.get(usize::from(column)))
     }
 
     /// A table that no snapshot has read: it came after the first start, so the log has all of its rows.
@@ -120,7 +137,7 @@ impl Tables {
         let key = state_key(&name.0, &name.1);
         self.read_as_of.insert(name.clone(), Lsn(0));
         if self.options.snapshot != SnapshotMode::Never && intake.state(&key).is_none() {
-            self.push_state(StateUpdate { key, value: Some(TableState::done(&name.0, &name.1, Lsn(0)).encode()) });
+            self.push_state(StateUpdate { key, value: Some(TableState::done(&name.0, &name.1).encode()) });
         }
     }
 

@@ -8,6 +8,7 @@ use super::config::Options;
 use super::decode::{Commit, Logical, Message, Old, RowError, Truncate, Tuple};
 use super::lsn::Lsn;
 use super::position::Position;
+use super::snapshot::Snapshot;
 use super::tables::{Captured, Mapped, Tables};
 use crate::filter::Names;
 use headwater_model::calendar::now_us;
@@ -15,6 +16,10 @@ use headwater_model::change::Message as LogMessage;
 use headwater_model::source::{Committed, Edges, Intake, SidePart};
 use headwater_model::transaction::put_header;
 use headwater_model::{Error, Op, Origin, Result, Row, TransactionBuilder, TransactionHeader};
+use std::collections::VecDeque;
+
+/// Transactions of captured tables that are remembered because the server may not show them yet.
+const STREAMED_MAX: usize = 65_536;
 
 /// The side segment of a transaction that is too large for memory.
 const LARGE: &str = "large";
@@ -35,6 +40,10 @@ pub struct Transactions {
     message_prefixes: Names,
     /// The tables of the stream.
     pub tables: Tables,
+    /// The snapshot that is being taken beside it.
+    pub snapshot: Option<Snapshot>,
+    /// The transactions that were streamed last.
+    streamed: VecDeque<u32>,
     position: Position,
     open: Option<Open>,
     changes: TransactionBuilder,
@@ -50,13 +59,15 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Begins after `position`.
-    pub fn new(options: &Options, tables: Tables, position: Position) -> Self {
+    /// Begins after `position`; `streamed` are the transactions that were streamed last, by this process.
+    pub fn new(options: &Options, tables: Tables, position: Position, streamed: VecDeque<u32>) -> Self {
         Transactions {
             source: options.name.clone(),
             bytes_max: options.transaction_bytes_max,
             message_prefixes: options.message_prefixes.clone(),
             tables,
+            snapshot: None,
+            streamed,
             position,
             open: None,
             changes: TransactionBuilder::default(),
@@ -72,6 +83,23 @@ impl Transactions {
     /// The end of what was read whole.
     pub fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// The transactions that were streamed last.
+    pub fn streamed(&self) -> &VecDeque<u32> {
+        &self.streamed
+    }
+
+    /// Writes the chunks of the snapshot for which the log was read far enough.
+    pub fn poll_snapshot(&mut self, intake: &mut dyn Intake) -> Result<()> {
+        let Some(snapshot) = self.snapshot.as_mut().filter(|_| self.open.is_none()) else { return Ok(()) };
+        snapshot.poll(intake, self.position.lsn)?;
+        if snapshot.is_finished() {
+            let (rows, _) = snapshot.rows();
+            tracing::info!(source = self.source, rows, "the snapshot is complete");
+            self.snapshot = None;
+        }
+        Ok(())
     }
 
     /// Whether the stream stands between two transactions.
@@ -103,7 +131,14 @@ impl Transactions {
                 self.open = Some(Open { xid, commit_lsn, commit_us, origin: String::new(), origin_lsn: 0 });
             }
             Message::Commit(commit) => return self.commit(place, commit, intake),
-            Message::Relation(relation) => self.tables.relation(&relation, catalogue, intake)?,
+            Message::Relation(relation) => {
+                self.tables.relation(&relation, catalogue, intake)?;
+                if let Some(snapshot) = &mut self.snapshot
+                    && let Some(schema) = self.tables.latest(relation.namespace, relation.name)
+                {
+                    snapshot.follow(schema)?;
+                }
+            }
             Message::Origin { lsn, name } => {
                 let Some(open) = &mut self.open else {
                     return Err(self.stop(place, "an origin stands outside a transaction"));
@@ -182,6 +217,9 @@ impl Transactions {
             let captured = captured(&mut self.tables, self.open.as_ref(), &self.source, place, relation)?;
             let Some(captured) = captured else { continue };
             let schema = captured.schema;
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.emptied(schema);
+            }
             self.changes.begin(Op::Truncate, schema, place.0, number as u32);
             self.changes.end(Op::Truncate, schema, false);
         }
@@ -241,6 +279,10 @@ impl Transactions {
         if self.is_spilled {
             self.announce(intake)?;
         }
+        self.streamed.push_back(open.xid);
+        if self.streamed.len() > STREAMED_MAX {
+            self.streamed.pop_front();
+        }
         self.encode(&TransactionHeader {
             commit_us: open.commit_us,
             receive_us: now_us(),
@@ -254,7 +296,7 @@ impl Transactions {
             },
         });
         fail::fail_point!("postgres::commit");
-        self.append_transaction(true, intake)
+        self.append_transaction(Some(open.xid), intake)
     }
 
     /// Nothing of the open transaction happened; it will be read again.
@@ -299,7 +341,9 @@ impl Transactions {
     fn spill(&mut self, intake: &mut dyn Intake) -> Result<()> {
         self.announce(intake)?;
         self.is_spilled = true;
-        intake.spill(&SidePart { id: LARGE }, &self.changes)?;
+        let xid = self.open.as_ref().map_or(0, |open| open.xid);
+        let changes = adjusted(&mut self.snapshot, &self.tables, &self.changes, xid)?;
+        intake.spill(&SidePart { id: LARGE }, changes)?;
         self.changes.clear();
         Ok(())
     }
@@ -338,14 +382,14 @@ impl Transactions {
     }
 
     fn append(&mut self, intake: &mut dyn Intake) -> Result<()> {
-        self.append_transaction(false, intake)
+        self.append_transaction(None, intake)
     }
 
-    /// `is_transaction`: what is appended began and ended as one in the log.
-    fn append_transaction(&mut self, is_transaction: bool, intake: &mut dyn Intake) -> Result<()> {
+    /// `xid`: what is appended began and ended as this transaction in the log.
+    fn append_transaction(&mut self, xid: Option<u32>, intake: &mut dyn Intake) -> Result<()> {
         let committed = Committed {
             header: &self.header,
-            changes: &self.changes,
+            changes: adjusted(&mut self.snapshot, &self.tables, &self.changes, xid.unwrap_or(0))?,
             position: &self.encoded,
             state: self.tables.new_state(),
             schemas: self.tables.new_schemas(),
@@ -353,7 +397,7 @@ impl Transactions {
         };
         match self.is_spilled {
             true => intake.append_side(LARGE, &committed)?,
-            false if is_transaction => intake.append_told(&committed, Edges { begin: true, end: true })?,
+            false if xid.is_some() => intake.append_told(&committed, Edges { begin: true, end: true })?,
             false => intake.append(&committed)?,
         }
         self.changes.clear();
@@ -365,6 +409,19 @@ impl Transactions {
 
     fn stop(&self, place: Lsn, what: &str) -> Error {
         stop(&self.source, place, what)
+    }
+}
+
+/// The changes of the transaction `xid` as they must stand in the journal, beside the snapshot if one is being taken.
+fn adjusted<'c>(
+    snapshot: &'c mut Option<Snapshot>,
+    tables: &Tables,
+    changes: &'c TransactionBuilder,
+    xid: u32,
+) -> Result<&'c TransactionBuilder> {
+    match snapshot {
+        Some(snapshot) => snapshot.adjust(changes, xid, &|change| tables.key_changed(change)),
+        None => Ok(changes),
     }
 }
 

@@ -46,6 +46,9 @@ pub(super) fn settings(
     filter(properties, postgres, &mut settings);
     settings.insert("snapshot".into(), json!(snapshot(properties, postgres, further)));
     snapshot_rows(properties, postgres, &mut settings);
+    // One reader, because Debezium's markers of first and last rows follow the order of the tables.
+    let workers = properties.number("snapshot.max.threads", 1, 64).unwrap_or(1);
+    settings.insert("snapshot_workers".into(), json!(workers));
     if postgres {
         slot_and_publication(properties, &mut settings);
     } else {
@@ -54,9 +57,6 @@ pub(super) fn settings(
         }
         properties.only("database.server.id.offset", "10000", "one task has one number");
         properties.only("inconsistent.schema.handling.mode", "fail", "no row is passed over");
-        // One reader, because Debezium's markers of first and last rows follow the order of the tables.
-        let workers = properties.number("snapshot.max.threads", 1, 64).unwrap_or(1);
-        settings.insert("snapshot_workers".into(), json!(workers));
         // The text of each statement is kept for the records that show it.
         settings.insert("statements".into(), json!(properties.is("include.query", "true")));
         schema_changes(properties);
@@ -242,7 +242,6 @@ fn slot_and_publication(properties: &mut Properties, settings: &mut Map<String, 
     properties.only("lsn.flush.mode", "connector", "the slot is confirmed by the source alone");
     properties.only("flush.lsn.source", "true", "the slot is confirmed by the source alone");
     properties.only("xmin.fetch.interval.ms", "0", "source.xmin is not told");
-    properties.only("snapshot.max.threads", "1", "tables are read one after another");
     let lists = [
         ("message_prefixes", patterns::list(properties, "message.prefix.include.list")),
         ("exclude_message_prefixes", patterns::list(properties, "message.prefix.exclude.list")),

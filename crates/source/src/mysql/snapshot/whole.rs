@@ -5,15 +5,13 @@
 //! journal as of `as_of`, all of them or none, and changes up to that place are left out of the stream.
 
 use super::Snapshot;
-use super::chosen::Chosen;
-use super::markers::{Ends, Place, marker};
-use super::rewrite::filled;
+use super::TableState;
 use super::row::RowPlan;
 use super::select::chunk;
-use super::state::TableState;
 use crate::mysql::position::LogPlace;
 use crate::mysql::server::read_lock;
 use crate::mysql::wire::Connection;
+use crate::snapshot::{Chosen, Ends, Place, filled, marker};
 use headwater_model::calendar::now_us;
 use headwater_model::source::{Committed, HeldRows, Intake, SidePart, StateUpdate};
 use headwater_model::transaction::put_header;
@@ -65,7 +63,7 @@ impl Snapshot {
         put_header(&mut header, &TransactionHeader { commit_us: now_us(), receive_us: now_us(), origin });
         let state = |(schema, _): &(Arc<Schema>, bool)| StateUpdate {
             key: TableState::key(schema),
-            value: Some(TableState::read_as_of(place.clone()).encode()),
+            value: Some(TableState::read_as_of(schema, place.clone()).encode()),
         };
         let state: Vec<StateUpdate> = unread.iter().map(state).collect();
         let committed =
@@ -81,11 +79,11 @@ impl Snapshot {
     /// A connection that sees the tables as of one place of the log, and that place. On MySQL the tables are locked for
     /// the milliseconds that it takes to begin.
     fn open_at_one_place(&self, tables: &[(Arc<Schema>, bool)]) -> Result<(Connection, LogPlace)> {
-        let server = &self.work.server;
+        let server = &self.chunks.reader().server;
         let failed = |error| server.error(error);
         let mut reading = server.connect()?;
         if reading.server().is_mariadb {
-            let place = self.work.begin_at_floor(&mut reading)?;
+            let place = self.chunks.reader().begin_at_floor(&mut reading)?;
             return Ok((reading, place));
         }
         let mut locking = server.connect()?;
@@ -108,7 +106,7 @@ impl Snapshot {
         rows: &mut TransactionBuilder,
         intake: &mut dyn Intake,
     ) -> Result<bool> {
-        let server = self.work.server.clone();
+        let server = self.chunks.reader().server.clone();
         let failed = |error| server.error(error);
         let text = query.map_or_else(|| chunk(schema, false, false, 0), str::to_owned);
         let statement = connection.prepare(&text).map_err(failed)?;
@@ -141,7 +139,7 @@ impl Snapshot {
                 spilled |= spill_if_large(rows, intake)?;
             }
             back = Some(std::mem::replace(&mut read, spare.unwrap_or_default()));
-            self.rows += 1;
+            self.chunks.count(1);
         }
         if let Some(row) = back {
             write(&row, number, true, rows);

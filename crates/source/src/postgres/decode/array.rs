@@ -12,7 +12,7 @@ use headwater_model::{ArrayWriter, Dimension, Value};
 const ARRAY: Bad = Bad("is not an array as array_out prints it");
 
 /// Reads arrays of one type of element, into buffers of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ArrayDecoder {
     pub element: Becomes,
     /// What stands between elements: a comma but for a few types.

@@ -14,7 +14,7 @@ use super::temporal;
 use headwater_model::Value;
 
 /// How to read the values of one column.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Becomes {
     Bool,
     Int(u8),

@@ -12,7 +12,7 @@ use headwater_model::Value;
 use headwater_model::varint::put_u64;
 
 /// How to read the rows of one relation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RowPlan {
     table: String,
     columns: Vec<ColumnPlan>,
@@ -21,7 +21,7 @@ pub struct RowPlan {
     scratch: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ColumnPlan {
     name: String,
     becomes: Becomes,

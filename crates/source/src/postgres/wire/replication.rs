@@ -3,6 +3,7 @@
 //! Invariant: nothing is confirmed here by itself; what the caller says was flushed is what the server hears. Protocol:
 //! "Streaming Replication Protocol", START_REPLICATION. Start at [`Connection::start_replication`].
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use postgres_protocol::message::frontend;
@@ -66,11 +67,11 @@ impl Replication {
     }
 
     /// Waits until there may be something to read, or `limit` passes; answers the first.
-    pub fn wait(&mut self, limit: Duration) -> Result<bool> {
+    pub fn wait(&mut self, bell: Option<BorrowedFd<'_>>, limit: Duration) -> Result<bool> {
         if self.has_buffered_event() {
             return Ok(true);
         }
-        let waited = self.connection.frames.transport_mut().wait(None, limit);
+        let waited = self.connection.frames.transport_mut().wait(bell, limit);
         waited.map_err(|error| self.connection.link.io(STREAMING, error))
     }
 

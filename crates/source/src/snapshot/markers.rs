@@ -4,12 +4,7 @@
 //! chunks arrive; and as in Debezium the *first* row is the first table's, so a snapshot whose first table is empty has
 //! none, while the *last* one is of the last table that has any. Start at [`Ends::find`].
 
-use super::chosen::Chosen;
-use super::chunk::Endpoint;
-use super::state::TableState;
-use headwater_model::source::Intake;
 use headwater_model::{Result, Schema, SnapshotMarker};
-use std::sync::Arc;
 
 /// The tables at both ends of a snapshot, by their schemas.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,34 +34,20 @@ pub fn marker(place: Place, opens: bool, closes: bool) -> SnapshotMarker {
 }
 
 impl Ends {
-    /// Of those of `tables` that are to be read; asks the server which of them have rows.
-    pub fn find(server: &Endpoint, tables: &[Arc<Schema>], chosen: &Chosen, intake: &dyn Intake) -> Result<Ends> {
-        let mut goes_on = false;
-        let mut unread = Vec::new();
-        for schema in tables {
-            match TableState::read(intake, schema) {
-                None if !chosen.reads(schema) => {}
-                Some(state) if state.finished => {}
-                state => {
-                    goes_on |= state.is_some_and(|state| !state.parts.is_empty());
-                    unread.push(schema);
-                }
-            }
-        }
+    /// Of the tables that are to be read, in their order, each with whether it was begun already; `has_rows` asks the server.
+    pub fn find<'s>(
+        unread: &[(&'s Schema, bool)],
+        mut has_rows: impl FnMut(&'s Schema) -> Result<bool>,
+    ) -> Result<Ends> {
         // One that goes on has its first row, or the state of its first table says that it has to come.
-        let first = unread.first().filter(|_| !goes_on).map(|schema| schema.id);
-        let mut last = None;
-        if !unread.is_empty() {
-            let mut connection = server.connect()?;
-            for schema in unread.iter().rev() {
-                if server.has_rows(&mut connection, schema, chosen.query(schema))? {
-                    last = Some(schema.id);
-                    break;
-                }
+        let goes_on = unread.iter().any(|(_, is_begun)| *is_begun);
+        let first = unread.first().filter(|_| !goes_on).map(|(schema, _)| schema.id);
+        for (schema, _) in unread.iter().rev() {
+            if has_rows(schema)? {
+                return Ok(Ends { first, last: Some(schema.id) });
             }
-            connection.close();
         }
-        Ok(Ends { first, last })
+        Ok(Ends { first, last: None })
     }
 
     /// Where the table of this schema stands.
