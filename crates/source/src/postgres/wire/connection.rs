@@ -236,6 +236,13 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // A canceller that outlives us has the socket too: the server would serve it on, and keep its log for a temporary slot.
+        self.link.canceller.cancel();
+    }
+}
+
 #[cfg(test)]
 #[path = "scripted_tests.rs"]
 mod scripted_tests;

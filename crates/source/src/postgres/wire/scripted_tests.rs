@@ -164,6 +164,16 @@ fn a_failed_statement_leaves_the_connection_usable() {
     server.join().expect("the server's thread");
 }
 
+#[test]
+fn a_connection_that_is_dropped_is_closed_although_a_canceller_is_left() {
+    // The server waits for a command that never comes, until the connection ends.
+    let (connection, server) = connected(vec![ready()]);
+    let canceller = connection.canceller();
+    drop(connection);
+    server.join().expect("the server's thread");
+    drop(canceller);
+}
+
 fn streaming(answer: Vec<u8>) -> (Replication, JoinHandle<Vec<u8>>) {
     let (connection, server) = connected(vec![[message(b'W', &[0; 3]), answer].concat()]);
     (connection.start_replication("START_REPLICATION").expect("a stream"), server)
