@@ -124,6 +124,8 @@ impl Kept {
         file.write_all_at(&self.memory, self.written).map_err(unwritable)?;
         self.written += self.memory.len() as u64;
         self.memory.clear();
+        // A message may be as large as a row.
+        self.memory.shrink_to(2 * MEMORY_BYTES_MAX);
         Ok(())
     }
 
