@@ -24,6 +24,7 @@ mod log_formats; // every form in which servers write their logs
 mod log_formats_stops; // what cannot be followed, by name, and how it goes on
 mod mysql_catalog; // scripts of DDL, followed and asked for
 mod pipeline; // the shortest whole path
+mod postgres_laggards; // followers of PostgreSQL that are away, and what the slot holds meanwhile
 #[cfg(feature = "failpoints")]
 mod postgres_points; // a crash at every edge of PostgreSQL's reader
 #[cfg(feature = "failpoints")]
