@@ -24,6 +24,8 @@ mod log_formats; // every form in which servers write their logs
 mod log_formats_stops; // what cannot be followed, by name, and how it goes on
 mod mysql_catalog; // scripts of DDL, followed and asked for
 mod pipeline; // the shortest whole path
+#[cfg(feature = "failpoints")]
+mod postgres_crash; // kills of PostgreSQL, its reader and the power, with transactions in progress, in parts and prepared
 mod postgres_laggards; // followers of PostgreSQL that are away, and what the slot holds meanwhile
 #[cfg(feature = "failpoints")]
 mod postgres_points; // a crash at every edge of PostgreSQL's reader
