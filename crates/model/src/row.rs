@@ -88,21 +88,54 @@ impl<'a> Row<'a> {
 
     /// The values, in the schema's order.
     #[inline]
-    pub fn values(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let (mut rest, as_logged) = (self.values, self.as_logged);
-        // `decode` has read every value once, so this ends only at the last one.
-        std::iter::from_fn(move || {
-            // A value is answered where it was made: to move it costs more than to read it.
-            if as_logged && Value::is_filled(rest) {
-                return Value::decode(&mut rest).map(|_| Value::Absent);
-            }
-            Value::decode(&mut rest)
-        })
+    pub fn values(&self) -> Values<'a> {
+        Values { rest: self.values, as_logged: self.as_logged }
     }
 
     /// The value of column `index`, walking past those before it.
     pub fn get(&self, index: usize) -> Option<Value<'a>> {
         self.values().nth(index)
+    }
+}
+
+/// The values of a row, one after another, which can be compared as they are stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    rest: &'a [u8],
+    as_logged: bool,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Value<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Value<'a>> {
+        // `decode` has read every value once, so this ends only at the last one. A value is answered where it was made: to
+        // move it costs more than to read it.
+        if self.as_logged && Value::is_filled(self.rest) {
+            return Value::decode(&mut self.rest).map(|_| Value::Absent);
+        }
+        Value::decode(&mut self.rest)
+    }
+}
+
+impl<'a> Values<'a> {
+    /// The bytes of the values that were not taken yet.
+    #[inline]
+    pub fn stored(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Takes the next value if its bytes are those of `value`, which are one value's: none is the beginning of another.
+    #[inline]
+    pub fn skip_same(&mut self, value: &[u8]) -> bool {
+        match self.rest.strip_prefix(value) {
+            Some(rest) if !value.is_empty() => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
     }
 }
 

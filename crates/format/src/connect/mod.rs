@@ -5,7 +5,9 @@
 
 pub mod java;
 pub mod json;
+mod number;
 pub(crate) mod piece;
+mod plain;
 pub mod schema;
 
 pub use schema::{Field, Kind, Schema};

@@ -116,7 +116,7 @@ impl Headers {
         planned: &Planned,
         key: &[Field],
         other_key: Option<Row<'_>>,
-        moment: Moment<'_>,
+        moment: &Moment<'_>,
         meta: impl Fn(&mut Vec<u8>, Meta),
         out: &mut Records,
     ) {

@@ -5,6 +5,7 @@
 
 use super::options::{Connector, Options};
 use super::record::Event;
+use crate::connect::piece::Piece;
 use crate::connect::{Field, Kind, Schema, json};
 use headwater_model::{Op, Origin, SnapshotMarker};
 
@@ -50,7 +51,7 @@ pub(crate) struct Source {
 
 #[derive(Clone, Debug)]
 enum Part {
-    Text(Vec<u8>),
+    Text(Piece),
     Field(SourceField),
 }
 
@@ -200,12 +201,12 @@ impl Source {
             json::string(&mut text, field.name());
             text.push(b':');
             if !source.write_constant(&mut text, *field) {
-                source.parts.push(Part::Text(std::mem::take(&mut text)));
+                source.parts.push(Part::Text(Piece::new(&std::mem::take(&mut text))));
                 source.parts.push(Part::Field(*field));
             }
         }
         text.push(b'}');
-        source.parts.push(Part::Text(text));
+        source.parts.push(Part::Text(Piece::new(&text)));
         source
     }
 
@@ -214,7 +215,7 @@ impl Source {
         let time = json::Micros::new(event.header.commit_us);
         for part in &self.parts {
             match part {
-                Part::Text(text) => out.extend_from_slice(text),
+                Part::Text(text) => text.put(out),
                 Part::Field(SourceField::Snapshot) if event.change.marker.is_none() => {
                     out.extend_from_slice(self.streamed.as_bytes());
                 }

@@ -160,8 +160,15 @@ impl Table {
 
     /// Appends the records of `change`. The order of its transaction is counted on.
     pub fn records(&self, change: &Change<'_>, place: &mut Place<'_>, out: &mut Records) {
-        // What was filled in, Debezium does not know.
-        let change = &if self.options.is_exact() { change.told().as_logged() } else { change.told() };
+        let told;
+        // A change is large, and seldom told as another.
+        let change = match change.marker {
+            Some(_) => {
+                told = change.told();
+                &told
+            }
+            None => change,
+        };
         // The original tells of a table that is dropped by its statement alone.
         if change.op == Op::Truncate && change.row == IMPLIED_TRUNCATE_ROW && self.options.is_exact() {
             return;
@@ -169,8 +176,8 @@ impl Table {
         // An update's image of which the log carried nothing is no image.
         let is_carried =
             |row: &Row<'_>| change.op != Op::Update || row.values().any(|value| !matches!(value, Value::Absent));
-        let before = change.before.filter(is_carried);
-        let after = change.after;
+        let before = self.shown(change.before).filter(is_carried);
+        let after = self.shown(change.after);
         let key_changed = change.op == Op::Update && self.key_changed(before, after);
         if self.options.skip_without_change && change.op == Op::Update && !key_changed && self.is_same(before, after) {
             return;
@@ -187,6 +194,11 @@ impl Table {
             self.record(plan, &rows, &event, out);
         }
         self.count_dropped(change.op, key_changed, place);
+    }
+
+    /// A row as records tell it: of what was filled in, Debezium does not know.
+    fn shown<'a>(&self, row: Option<Row<'a>>) -> Option<Row<'a>> {
+        if self.options.is_exact() { row.map(Row::as_logged) } else { row }
     }
 
     /// The kinds of records of a change that are not left out, in order.
@@ -249,7 +261,7 @@ impl Table {
     }
 
     fn record(&self, plan: &Plan, rows: &Rows<'_>, event: &Event<'_, '_>, out: &mut Records) {
-        let moment = Moment {
+        let moment = &Moment {
             exact: self.options.is_exact(),
             snapshot: event.change.op == Op::Read,
             placeholder: None,
@@ -297,9 +309,9 @@ impl Table {
         }
     }
 
-    fn envelope(&self, out: &mut Vec<u8>, rows: &Rows<'_>, event: &Event<'_, '_>, moment: Moment<'_>) {
+    fn envelope(&self, out: &mut Vec<u8>, rows: &Rows<'_>, event: &Event<'_, '_>, moment: &Moment<'_>) {
         let placeholder = Some(self.options.unavailable_placeholder.as_str());
-        let moments = (moment, Moment { placeholder, ..moment });
+        let moments = (moment, &Moment { placeholder, ..*moment });
         match (rows.before, rows.after) {
             (Some(before), Some(after)) if self.row.len() <= FIELDS_COPIED_MAX => {
                 out.push(b'{');
@@ -329,7 +341,7 @@ impl Table {
         out.push(b'}');
     }
 
-    fn image(&self, out: &mut Vec<u8>, row: Option<Row<'_>>, held: Option<Row<'_>>, moment: Moment<'_>) {
+    fn image(&self, out: &mut Vec<u8>, row: Option<Row<'_>>, held: Option<Row<'_>>, moment: &Moment<'_>) {
         match row {
             Some(row) => {
                 out.push(b'{');
@@ -340,11 +352,11 @@ impl Table {
         }
     }
 
-    fn flat(&self, out: &mut Vec<u8>, rows: &Rows<'_>, before: bool, nulls: Option<&[Vec<u8>]>, moment: Moment<'_>) {
+    fn flat(&self, out: &mut Vec<u8>, rows: &Rows<'_>, before: bool, nulls: Option<&[Vec<u8>]>, moment: &Moment<'_>) {
         let placeholder = Some(self.options.unavailable_placeholder.as_str()).filter(|_| !before);
         let (row, held) = if before { (rows.before, None) } else { (rows.after, rows.before) };
         let Some(row) = row else { return };
-        let moment = Moment { placeholder, ..moment };
+        let moment = &Moment { placeholder, ..*moment };
         let Some(nulls) = nulls else { return write_fields(out, &self.row, row, held, moment) };
         for (index, (field, null)) in self.row.iter().zip(nulls).enumerate() {
             field.put_label(out, index);
@@ -400,7 +412,7 @@ pub(super) fn write_fields(
     fields: &[Field],
     row: Row<'_>,
     held: Option<Row<'_>>,
-    moment: Moment<'_>,
+    moment: &Moment<'_>,
 ) {
     let mut values = walk(row);
     for (index, field) in fields.iter().enumerate() {
@@ -419,27 +431,32 @@ fn write_both(
     fields: &[Field],
     (before, after): (Row<'_>, Row<'_>),
     between: &[u8],
-    moments: (Moment<'_>, Moment<'_>),
+    moments: (&Moment<'_>, &Moment<'_>),
 ) {
-    // Each value of the first image, and where its text begins.
-    let mut first = [(0, Value::Absent); FIELDS_COPIED_MAX];
+    // Where the text of each field of the first image begins, and its value as it is stored; nothing where there is none.
+    let mut first = [(0, [].as_slice()); FIELDS_COPIED_MAX];
     let mut values = walk(before);
-    for (index, (field, (start, old))) in fields.iter().zip(&mut first).enumerate() {
+    for (index, (field, (start, stored))) in fields.iter().zip(&mut first).enumerate() {
         *start = out.len();
         field.put_label(out, index);
-        if let Some(value) = values.value(field.column) {
-            *old = value;
+        let from = values.stored(field.column);
+        match values.value(field.column) {
+            None | Some(Value::Absent) => field.write(out, &Value::Absent, moments.0),
+            Some(value) => {
+                *stored = &from[..from.len() - values.rest().len()];
+                field.write(out, &value, moments.0);
+            }
         }
-        field.write(out, old, moments.0);
     }
     let end = out.len();
     out.extend_from_slice(between);
     let mut values = walk(after);
     // Where the text of fields begins that are the same and stand side by side.
     let mut same = None;
-    for (index, (field, (start, old))) in fields.iter().zip(&first).enumerate() {
-        let new = values.value(field.column);
-        if is_same(old, new.as_ref()) {
+    for (index, (field, (start, stored))) in fields.iter().zip(&first).enumerate() {
+        let new = if values.skip_same(field.column, stored) { None } else { values.value(field.column) };
+        // One that the log did not carry is the one before.
+        if !stored.is_empty() && matches!(new, None | Some(Value::Absent)) {
             same.get_or_insert(*start);
             continue;
         }
@@ -451,17 +468,6 @@ fn write_both(
     }
     if let Some(same) = same {
         out.extend_from_within(same..end);
-    }
-}
-
-/// Whether a value is written as the one before it was. One that the log did not carry is the one before.
-fn is_same(old: &Value<'_>, new: Option<&Value<'_>>) -> bool {
-    match (old, new) {
-        (Value::Absent, _) => false,
-        (_, None | Some(Value::Absent)) => true,
-        // Zeros of both signs are equal, and differ.
-        (Value::Float(_) | Value::Double(_), _) => false,
-        (old, Some(new)) => old == new,
     }
 }
 

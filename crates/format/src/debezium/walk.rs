@@ -2,32 +2,91 @@
 //!
 //! Invariant: each value is decoded once where fields come in the order of columns, as rows do. Start at [`walk`].
 
+use headwater_model::row::Values;
 use headwater_model::{Row, Value};
 
 /// A row's values by column. Rows come in the order of columns, and so do fields, mostly.
-pub(super) struct Walk<'a, V> {
+pub(super) struct Walk<'a> {
     row: Row<'a>,
-    values: V,
+    values: Values<'a>,
+    /// The column of the value that `values` answers next.
     next: usize,
 }
 
 /// Begins before the first value.
-pub(super) fn walk<'a>(row: Row<'a>) -> Walk<'a, impl Iterator<Item = Value<'a>>> {
+#[inline]
+pub(super) fn walk(row: Row<'_>) -> Walk<'_> {
     Walk { row, values: row.values(), next: 0 }
 }
 
-impl<'a, V: Iterator<Item = Value<'a>>> Walk<'a, V> {
+impl<'a> Walk<'a> {
     /// The value of a column.
     #[inline]
     pub fn value(&mut self, column: usize) -> Option<Value<'a>> {
+        self.seek(column);
+        self.next += 1;
+        self.values.next()
+    }
+
+    /// What is stored from a column's value on.
+    #[inline]
+    pub fn stored(&mut self, column: usize) -> &'a [u8] {
+        self.seek(column);
+        self.values.stored()
+    }
+
+    /// What is stored behind the last value that was asked for.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.values.stored()
+    }
+
+    /// Goes past the value of a column if it is stored as `value` is.
+    #[inline]
+    pub fn skip_same(&mut self, column: usize, value: &[u8]) -> bool {
+        self.seek(column);
+        let is_same = self.values.skip_same(value);
+        self.next += usize::from(is_same);
+        is_same
+    }
+
+    #[inline]
+    fn seek(&mut self, column: usize) {
+        if self.next != column {
+            self.seek_far(column);
+        }
+    }
+
+    fn seek_far(&mut self, column: usize) {
+        if self.next > column {
+            *self = walk(self.row);
+        }
         while self.next < column {
             self.values.next();
             self.next += 1;
         }
-        if self.next > column {
-            return self.row.get(column);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_model::RowWriter;
+
+    #[test]
+    fn values_are_found_in_any_order() {
+        let mut bytes = Vec::new();
+        let mut row = RowWriter::begin(&mut bytes, 4);
+        (10..14).for_each(|value| row.put(Value::Int(value)));
+        drop(row);
+        let row = Row::decode(&mut &bytes[..]).unwrap();
+        let mut values = walk(row);
+        for column in [0, 1, 3, 2, 2, 0, 3] {
+            assert_eq!(values.value(column), Some(Value::Int(10 + column as i64)), "{column}");
         }
-        self.next += 1;
-        self.values.next()
+        assert_eq!((values.value(4), values.value(9), values.value(1)), (None, None, Some(Value::Int(11))));
+        let last = values.stored(3);
+        assert!(!values.skip_same(2, last) && values.skip_same(3, last) && values.rest().is_empty());
+        assert!(!values.skip_same(0, &[]));
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn write(
     array: Array<'_>,
     element: &Form,
     null_element: bool,
-    moment: Moment<'_>,
+    moment: &Moment<'_>,
 ) -> bool {
     let dimensions = array.dimensions();
     if dimensions.len() > 1 && !moment.exact {
@@ -27,7 +27,7 @@ pub(super) fn write(
     if moment.exact && array.elements().any(is_special) {
         return false;
     }
-    let moment = Moment { element: true, placeholder: None, ..moment };
+    let moment = Moment { element: true, placeholder: None, ..*moment };
     out.push(b'[');
     // The original shows the arrays that are inside of the outermost one, as far as it can.
     let inner = dimensions.get(1..).filter(|inner| !inner.is_empty()).map(|inner| inner.len());
@@ -39,7 +39,7 @@ pub(super) fn write(
         let start = out.len();
         let written = match inner {
             Some(depth) => write_identity(out, element, depth),
-            None => element.write(out, value, moment),
+            None => element.write(out, value, &moment),
         };
         if !written {
             out.truncate(start);
@@ -84,14 +84,14 @@ pub(super) fn write_placeholder(out: &mut Vec<u8>, placeholder: Placeholder, tex
 }
 
 /// Arrays inside of one another are one flat list: a field of Connect has one depth.
-fn write_flat<'a>(out: &mut Vec<u8>, elements: impl Iterator<Item = Value<'a>>, element: &Form, moment: Moment<'_>) {
+fn write_flat<'a>(out: &mut Vec<u8>, elements: impl Iterator<Item = Value<'a>>, element: &Form, moment: &Moment<'_>) {
     out.push(b'[');
     for (index, value) in elements.enumerate() {
         if index > 0 {
             out.push(b',');
         }
         let start = out.len();
-        if !element.write(out, value, Moment { element: true, placeholder: None, ..moment }) {
+        if !element.write(out, value, &Moment { element: true, placeholder: None, ..*moment }) {
             out.truncate(start);
             out.extend_from_slice(b"null");
         }

@@ -157,13 +157,13 @@ impl Form {
 
     /// Appends `value`; false when it has no such form, and is to be shown as NULL.
     #[inline]
-    pub fn write(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+    pub fn write(&self, out: &mut Vec<u8>, value: Value<'_>, moment: &Moment<'_>) -> bool {
         self.write_ref(out, &value, moment)
     }
 
     /// The same of a value that stays where it was read: to move each costs as much as to write a short one.
     #[inline]
-    pub fn write_ref(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: Moment<'_>) -> bool {
+    pub fn write_ref(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: &Moment<'_>) -> bool {
         match (self, value) {
             (_, Value::Null) => return false,
             (_, Value::Absent) => return self.write_placeholder(out, moment),
@@ -184,7 +184,7 @@ impl Form {
         true
     }
 
-    fn write_rest(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+    fn write_rest(&self, out: &mut Vec<u8>, value: Value<'_>, moment: &Moment<'_>) -> bool {
         match self {
             Form::Integer | Form::Year(_) | Form::Boolean | Form::Float { .. } | Form::Double(_) => {
                 self.write_number(out, value, moment)
@@ -249,7 +249,7 @@ impl Form {
         }
     }
 
-    fn write_number(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+    fn write_number(&self, out: &mut Vec<u8>, value: Value<'_>, moment: &Moment<'_>) -> bool {
         match (self, value) {
             (Form::Year(adjust), Value::Year(0)) if *adjust && moment.exact => {
                 json::integer(out, if moment.snapshot { 2_000 } else { 1_900 });
@@ -275,7 +275,7 @@ impl Form {
         true
     }
 
-    fn write_decimal(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+    fn write_decimal(&self, out: &mut Vec<u8>, value: Value<'_>, moment: &Moment<'_>) -> bool {
         let mut digits = itoa::Buffer::new();
         let text = match value {
             Value::Decimal(text) => text,
@@ -323,7 +323,7 @@ impl Form {
         true
     }
 
-    fn write_temporal(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+    fn write_temporal(&self, out: &mut Vec<u8>, value: Value<'_>, moment: &Moment<'_>) -> bool {
         let snapshot = moment.exact && moment.snapshot;
         // What arrays hold comes from the driver, in the stream as well.
         let element = moment.exact && moment.element;
@@ -375,7 +375,7 @@ impl Form {
         }
     }
 
-    fn write_text(&self, out: &mut Vec<u8>, value: Value<'_>, moment: Moment<'_>) -> bool {
+    fn write_text(&self, out: &mut Vec<u8>, value: Value<'_>, moment: &Moment<'_>) -> bool {
         match (self, value) {
             (Form::EscapedEnum, Value::Enum(v) | Value::Text(v)) if moment.snapshot => json::string(out, v),
             (Form::EscapedEnum, Value::Enum(v) | Value::Text(v)) => {
@@ -407,7 +407,7 @@ impl Form {
         true
     }
 
-    fn write_placeholder(&self, out: &mut Vec<u8>, moment: Moment<'_>) -> bool {
+    fn write_placeholder(&self, out: &mut Vec<u8>, moment: &Moment<'_>) -> bool {
         let Some(text) = moment.placeholder else { return false };
         match self {
             Form::Text | Form::Json | Form::MysqlJson => json::string(out, text),

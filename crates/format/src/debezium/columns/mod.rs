@@ -97,7 +97,7 @@ impl Field {
 
     /// Writes a value of this field.
     #[inline]
-    pub fn write(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: Moment<'_>) {
+    pub fn write(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: &Moment<'_>) {
         if let Some(rewrite) = &self.rewrite {
             return self.write_changed(out, value, moment, rewrite);
         }
@@ -108,7 +108,7 @@ impl Field {
         }
     }
 
-    fn write_changed(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: Moment<'_>, rewrite: &Rewrite) {
+    fn write_changed(&self, out: &mut Vec<u8>, value: &Value<'_>, moment: &Moment<'_>, rewrite: &Rewrite) {
         let start = out.len();
         if !self.form.write_ref(out, value, moment) {
             out.truncate(start);
@@ -213,13 +213,13 @@ fn decimal_shape(precision: Option<u32>, scale: i32, options: &Options, converte
             }
             let form = Form::Decimal { scale, numeric: converter.decimal_numeric };
             let mut fallback = Vec::new();
-            form.write(&mut fallback, Value::Decimal("0"), Moment::default());
+            form.write(&mut fallback, Value::Decimal("0"), &Moment::default());
             Shape { schema, form, fallback }
         }
         DecimalMode::Double => Shape::new(Schema::new(Kind::Float64), Form::DecimalDouble, "0.0"),
         DecimalMode::String => {
             let mut fallback = Vec::new();
-            Form::DecimalText { scale }.write(&mut fallback, Value::Decimal("0"), Moment::default());
+            Form::DecimalText { scale }.write(&mut fallback, Value::Decimal("0"), &Moment::default());
             Shape { schema: Schema::new(Kind::String), form: Form::DecimalText { scale }, fallback }
         }
     }

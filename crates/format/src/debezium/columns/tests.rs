@@ -31,7 +31,7 @@ fn shown(column: Column, value: Value<'_>, options: &Options, extra: Extra<'_>) 
     let field = compile(&schema, 0..1, options, Converter::default(), extra).pop().expect("a field");
     let snapshot = matches!(extra, Extra::SnapshotRules(_) | Extra::Key { snapshot: true });
     let mut out = Vec::new();
-    field.write(&mut out, &value, Moment { exact: options.is_exact(), snapshot, ..Moment::default() });
+    field.write(&mut out, &value, &Moment { exact: options.is_exact(), snapshot, ..Moment::default() });
     (field, String::from_utf8(out).expect("text"))
 }
 
@@ -149,7 +149,7 @@ fn what_the_log_did_not_carry_has_a_placeholder_where_the_original_can_put_one()
         let masks = Masks::default();
         let field = compile(&schema, 0..1, options, Converter::default(), Extra::Rules(&masks)).pop().expect("a field");
         let mut out = Vec::new();
-        field.write(&mut out, &Value::Absent, Moment { exact: true, placeholder: Some("p"), ..Moment::default() });
+        field.write(&mut out, &Value::Absent, &Moment { exact: true, placeholder: Some("p"), ..Moment::default() });
         assert_eq!(String::from_utf8(out).expect("text"), expected, "{native}");
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape, options: &Opti
     let unpadded = |bytes: &[u8]| match shape.form {
         Form::Bytes { mode, .. } if options.is_exact() => {
             let mut out = Vec::new();
-            Form::Bytes { mode, fixed: 0 }.write(&mut out, Value::Bytes(bytes), Moment::default()).then_some(out)
+            Form::Bytes { mode, fixed: 0 }.write(&mut out, Value::Bytes(bytes), &Moment::default()).then_some(out)
         }
         _ => written(shape, Value::Bytes(bytes)),
     };
@@ -66,7 +66,7 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape, options: &Opti
 fn written(shape: &Shape, value: Value<'_>) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let moment = Moment { snapshot: true, ..Moment::default() };
-    shape.form.write(&mut out, value, moment).then_some(out)
+    shape.form.write(&mut out, value, &moment).then_some(out)
 }
 
 /// The original rounds through a double, and then cuts the number to the width of its type.
@@ -159,7 +159,7 @@ fn timestamp(text: &str, column: &Column, quoted: bool, shape: &Shape) -> Option
         // Defaults go another way than rows: with their declared fraction digits.
         Some(micros) => {
             let mut out = Vec::new();
-            shape.form.write(&mut out, Value::Timestamp(micros), Moment::default()).then_some(out)
+            shape.form.write(&mut out, Value::Timestamp(micros), &Moment::default()).then_some(out)
         }
         None if column.nullable => None,
         None => written(shape, Value::Timestamp(0)).map(|_| b"\"1970-01-01T00:00:00Z\"".to_vec()),

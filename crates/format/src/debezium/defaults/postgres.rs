@@ -74,7 +74,7 @@ pub(super) fn default(column: &Column, text: &str, shape: &Shape) -> Option<Vec<
 
 fn write(shape: &Shape, value: Value<'_>) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    let written = shape.form.write(&mut out, value, Moment { exact: true, ..Moment::default() });
+    let written = shape.form.write(&mut out, value, &Moment { exact: true, ..Moment::default() });
     written.then_some(out)
 }
 
