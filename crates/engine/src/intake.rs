@@ -75,7 +75,7 @@ impl JournalIntake {
             JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1, heartbeat, unlogged };
         for schema in intake.read_schemas()? {
             intake.next_schema = intake.next_schema.max(schema.id + 1);
-            intake.projection.add(&schema, &mut intake.writer).map_err(journal_error)?;
+            intake.projection.add(&schema, &mut intake.writer)?;
             intake.unlogged.learn(&schema)?;
         }
         intake.keep_rendering(described.as_deref())?;
@@ -183,7 +183,7 @@ impl JournalIntake {
     fn heads(&mut self, transaction: &Committed<'_>) -> Result<Vec<OwnedHead>> {
         let mut heads = Vec::with_capacity(transaction.schemas.len() + transaction.state.len());
         for schema in transaction.schemas {
-            self.projection.add(schema, &mut self.writer).map_err(journal_error)?;
+            self.projection.add(schema, &mut self.writer)?;
             self.unlogged.learn(schema)?;
             self.next_schema = self.next_schema.max(schema.id + 1);
             let (key, value) = schemas::head_of(schema)?;

@@ -5,7 +5,7 @@
 
 use crate::intake::{journal_error, unknown_schema};
 use crate::partition::partition_of;
-use headwater_format::debezium::{Counts, Options, Place, Records, Rendering, Table, message};
+use headwater_format::debezium::{Counts, Options, Place, Records, Rendering, Table};
 use headwater_journal::{Offsets, TopicId, Writer};
 use headwater_model::change::Changes;
 use headwater_model::source::Edges;
@@ -56,7 +56,7 @@ impl Projection {
             Error::stop(format!("its changes cannot be rendered: {error}")).hint("Mend the source's configuration.")
         })?;
         let of_transactions = match rendering.options().transaction_metadata {
-            true => Some(topic(&rendering.transaction_topic(), ORDERED, writer).map_err(journal_error)?.id),
+            true => Some(topic(rendering.transaction_topic(), ORDERED, writer).map_err(journal_error)?.id),
             false => None,
         };
         let (tables, routed) = (HashMap::new(), HashMap::new());
@@ -65,9 +65,10 @@ impl Projection {
     }
 
     /// Binds a schema to its table's topic.
-    pub fn add(&mut self, schema: &Schema, writer: &mut Writer) -> Result<(), headwater_journal::Error> {
+    pub fn add(&mut self, schema: &Schema, writer: &mut Writer) -> Result<()> {
         let table = self.rendering.table(schema);
-        let topic = topic(table.topic(), self.partitions, writer)?;
+        let topic = topic(table.topic(), self.partitions, writer).map_err(journal_error)?;
+        keep_apart(self.of_transactions, topic, table.topic())?;
         // Where there are several partitions, each record's key decides.
         let counts = table.counts().filter(|_| topic.partitions == 1);
         let has_other_key = !table.key_columns().iter().copied().eq(schema.key.iter().map(|key| usize::from(*key)));
@@ -96,7 +97,7 @@ impl Projection {
 
     /// The offset that a heartbeat takes.
     pub fn heartbeat(&mut self, writer: &mut Writer) -> Result<&[Offsets]> {
-        let topic = topic(&self.rendering.heartbeat_topic(), ORDERED, writer).map_err(journal_error)?;
+        let topic = topic(self.rendering.heartbeat_topic(), ORDERED, writer).map_err(journal_error)?;
         self.offsets.clear();
         add(&mut self.offsets, topic.id, 0, 1);
         Ok(&self.offsets)
@@ -127,7 +128,9 @@ impl Projection {
         if !self.rendering.shows_messages() {
             return Ok(None);
         }
-        routed(&mut self.routed, &self.rendering.message_topic(), self.partitions, writer).map(Some)
+        let topic = routed(&mut self.routed, self.rendering.message_topic(), self.partitions, writer)?;
+        keep_apart(self.of_transactions, topic, self.rendering.message_topic())?;
+        Ok(Some(topic))
     }
 
     /// The same, by making every record: for tables whose rows decide.
@@ -141,7 +144,7 @@ impl Projection {
             self.records.clear();
             let topic = if change.schema == 0 {
                 let Some(topic) = self.message_topic(writer)? else { continue };
-                message(&change, &mut place, self.rendering.options(), &mut self.records);
+                self.rendering.message(&change, &mut place, &mut self.records);
                 topic
             } else {
                 let projected = self.tables.get(&change.schema).ok_or_else(|| unknown_schema(change.schema))?;
@@ -151,7 +154,11 @@ impl Projection {
             for record in self.records.iter() {
                 let topic = match record.topic() {
                     None => topic,
-                    Some(name) => routed(&mut self.routed, name, self.partitions, writer)?,
+                    Some(name) => {
+                        let topic = routed(&mut self.routed, name, self.partitions, writer)?;
+                        keep_apart(self.of_transactions, topic, name)?;
+                        topic
+                    }
                 };
                 add(&mut self.offsets, topic.id, partition_of(record.key(), topic.partitions), 1);
             }
@@ -194,6 +201,16 @@ fn routed(known: &mut HashMap<String, Topic>, name: &str, partitions: u32, write
     Ok(topic)
 }
 
+/// Refuses to put rows or messages beside the edges of transactions: whoever reads the journal tells from their topic
+/// whether a transaction begins or ends here.
+fn keep_apart(of_transactions: Option<TopicId>, topic: Topic, name: &str) -> Result<()> {
+    if of_transactions != Some(topic.id) {
+        return Ok(());
+    }
+    Err(Error::stop(format!("rows or messages would share the topic {name} with the edges of transactions"))
+        .hint("Keep one of the two from it: by topic.transaction, or by a predicate of the transform."))
+}
+
 fn add(offsets: &mut Vec<Offsets>, topic: TopicId, partition: u32, count: u32) {
     if count == 0 {
         return;
@@ -203,3 +220,7 @@ fn add(offsets: &mut Vec<Offsets>, topic: TopicId, partition: u32, count: u32) {
         None => offsets.push(Offsets { topic, partition, count }),
     }
 }
+
+#[cfg(test)]
+#[path = "projection_tests.rs"]
+mod tests;

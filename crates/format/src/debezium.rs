@@ -15,6 +15,7 @@ mod mask;
 mod message;
 mod names;
 pub mod options;
+mod own;
 pub mod parse;
 mod plain;
 mod plan;
@@ -25,20 +26,18 @@ mod transaction;
 mod transform;
 mod walk;
 
-pub use heartbeat::heartbeat;
-pub use message::message;
 pub use options::{Options, OptionsError};
 // What this replaces stays until nobody uses it.
 pub use plain::{Context, Record, records};
 pub use record::{Order, Place, Record as RecordView, Records};
 pub use table::{Counts, Table};
-pub use transaction::{begin, end};
 
 use columns::Extra;
 use headwater_model::Schema;
 use keys::Keys;
 use mask::Masks;
 use names::Topics;
+use own::Own;
 use std::sync::Arc;
 use transform::Transforms;
 
@@ -50,16 +49,25 @@ pub struct Rendering {
     keys: Keys,
     masks: Masks,
     transforms: Transforms,
+    heartbeats: Own,
+    transactions: Own,
+    messages: Own,
 }
 
 impl Rendering {
     /// Compiles `options`. An error names the option that cannot be honoured.
     pub fn new(options: Options) -> Result<Rendering, OptionsError> {
+        let topics = Topics::new(&options)?;
+        let transforms = Transforms::new(&options)?;
+        let own = |topic, (key, value)| Own::new(topic, key, value, &options, &transforms);
         Ok(Rendering {
-            topics: Topics::new(&options)?,
+            heartbeats: own(topics.heartbeats(&options), heartbeat::shapes()),
+            transactions: own(topics.own(&options.transaction_topic), transaction::shapes()),
+            messages: own(topics.own("message"), message::shapes(&options)),
             keys: Keys::new(&options)?,
             masks: Masks::new(&options)?,
-            transforms: Transforms::new(&options)?,
+            topics,
+            transforms,
             options: Arc::new(options),
         })
     }
@@ -80,14 +88,13 @@ impl Rendering {
     }
 
     /// The topic of the records of transactions.
-    pub fn transaction_topic(&self) -> String {
-        self.topics.own(&self.options.transaction_topic)
+    pub fn transaction_topic(&self) -> &str {
+        &self.transactions.topic
     }
 
     /// The topic of heartbeats.
-    pub fn heartbeat_topic(&self) -> String {
-        let Options { heartbeat_topic, heartbeat_prefix, topic_delimiter, prefix, .. } = &*self.options;
-        heartbeat_topic.clone().unwrap_or_else(|| format!("{heartbeat_prefix}{topic_delimiter}{prefix}"))
+    pub fn heartbeat_topic(&self) -> &str {
+        &self.heartbeats.topic
     }
 
     /// Whether messages of the log itself make records: PostgreSQL alone has them.
@@ -96,7 +103,7 @@ impl Rendering {
     }
 
     /// The topic of messages.
-    pub fn message_topic(&self) -> String {
-        self.topics.own("message")
+    pub fn message_topic(&self) -> &str {
+        &self.messages.topic
     }
 }

@@ -101,7 +101,13 @@ impl Topics {
         self.key.as_ref()
     }
 
-    /// A topic of the source itself.
+    /// The topic of heartbeats.
+    pub fn heartbeats(&self, options: &Options) -> String {
+        let named = options.heartbeat_topic.clone();
+        named.unwrap_or_else(|| format!("{}{}{}", options.heartbeat_prefix, self.delimiter, self.prefix))
+    }
+
+    /// Another topic of the source itself.
     pub fn own(&self, end: &str) -> String {
         format!("{}{}{end}", self.prefix, self.delimiter)
     }

@@ -1,12 +1,14 @@
 //! Records of transactions: their identifiers, the `transaction` block, and BEGIN and END on a topic of their own.
 //!
 //! Invariant: in `exact`, each record of a PostgreSQL transaction has an identifier of its own, as in the original; in
-//! `right` they share the one of the commit. Start at [`begin`] and [`end`].
+//! `right` they share the one of the commit. Start at [`Rendering::begin`].
 
+use super::Rendering;
 use super::options::Options;
+use super::own::Shape;
 use super::record::{Event, Records};
 use super::source;
-use crate::connect::{Field, Kind, Schema, java, json};
+use crate::connect::{Kind, Schema, java, json};
 use headwater_model::{Origin, TransactionHeader};
 
 /// The schema of the `transaction` block.
@@ -49,57 +51,45 @@ fn id(header: &TransactionHeader<'_>, lsn: u64) -> String {
     }
 }
 
-/// Appends the record that a transaction begins. `first_lsn`: where its first change stands in a write-ahead log.
-pub fn begin(header: &TransactionHeader<'_>, first_lsn: u64, options: &Options, out: &mut Records) {
-    let lsn = boundary_lsn(header, first_lsn, options);
-    write(header, lsn, None, options, out);
-}
-
-/// Appends the record that it ends. `tables` has the records that it made of each table (`database.table`), in the
-/// order in which the first of each came.
-pub fn end(header: &TransactionHeader<'_>, tables: &[(&str, u64)], options: &Options, out: &mut Records) {
-    let lsn = match &header.origin {
-        Origin::Wal { end_lsn, .. } if options.is_exact() => *end_lsn,
-        Origin::Wal { commit_lsn, .. } => *commit_lsn,
-        _ => 0,
-    };
-    write(header, lsn, Some(tables), options, out);
-}
-
-fn boundary_lsn(header: &TransactionHeader<'_>, first_lsn: u64, options: &Options) -> u64 {
-    match &header.origin {
-        Origin::Wal { commit_lsn, .. } if !options.is_exact() || first_lsn == 0 => *commit_lsn,
-        _ => first_lsn,
+impl Rendering {
+    /// Appends the record that a transaction begins. `first_lsn`: where its first change stands in a write-ahead log.
+    pub fn begin(&self, header: &TransactionHeader<'_>, first_lsn: u64, out: &mut Records) {
+        let lsn = match &header.origin {
+            Origin::Wal { commit_lsn, .. } if !self.options.is_exact() || first_lsn == 0 => *commit_lsn,
+            _ => first_lsn,
+        };
+        self.edge(header, lsn, None, out);
     }
-}
 
-fn write(header: &TransactionHeader<'_>, lsn: u64, end: Option<&[(&str, u64)]>, options: &Options, out: &mut Records) {
-    let id = id(header, lsn);
-    out.begin();
-    out.key(|out| {
-        with_schema(out, options.key.schemas, &key_schema(options), |out| {
-            out.extend_from_slice(b"{\"id\":");
+    /// Appends the record that it ends. `tables` has the records that it made of each table (`database.table`), in the
+    /// order in which the first of each came.
+    pub fn end(&self, header: &TransactionHeader<'_>, tables: &[(&str, u64)], out: &mut Records) {
+        let lsn = match &header.origin {
+            Origin::Wal { end_lsn, .. } if self.options.is_exact() => *end_lsn,
+            Origin::Wal { commit_lsn, .. } => *commit_lsn,
+            _ => 0,
+        };
+        self.edge(header, lsn, Some(tables), out);
+    }
+
+    fn edge(&self, header: &TransactionHeader<'_>, lsn: u64, end: Option<&[(&str, u64)]>, out: &mut Records) {
+        let id = id(header, lsn);
+        let key = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"\"id\":");
             json::string(out, &id);
-            out.push(b'}');
-        })
-    });
-    out.value(|out| {
-        with_schema(out, options.value.schemas, &value_schema(options), |out| {
-            out.extend_from_slice(if end.is_some() {
-                b"{\"status\":\"END\",\"id\":"
-            } else {
-                b"{\"status\":\"BEGIN\",\"id\":"
-            });
-            json::string(out, &id);
+        };
+        let value = |out: &mut Vec<u8>| {
+            out.extend_from_slice(if end.is_some() { b"\"status\":\"END\"," } else { b"\"status\":\"BEGIN\"," });
+            key(out);
             match end {
-                Some(tables) => write_counts(out, tables, options),
+                Some(tables) => write_counts(out, tables, &self.options),
                 None => out.extend_from_slice(b",\"event_count\":null,\"data_collections\":null"),
             }
             out.extend_from_slice(b",\"ts_ms\":");
             json::integer(out, header.commit_us.div_euclid(1_000));
-            out.push(b'}');
-        })
-    });
+        };
+        self.transactions.record(out, key, value);
+    }
 }
 
 fn write_counts(out: &mut Vec<u8>, tables: &[(&str, u64)], options: &Options) {
@@ -133,26 +123,19 @@ pub(crate) fn with_schema(out: &mut Vec<u8>, schemas: bool, schema: &Schema, pay
     out.push(b'}');
 }
 
-fn named(name: &str, options: &Options, fields: Vec<Field>) -> Schema {
-    let name = super::names::adjust_schema(name, options.schema_name_adjustment);
-    Schema::structure(&name, Some(1), fields)
-}
-
-fn key_schema(options: &Options) -> Schema {
-    let fields = vec![Schema::new(Kind::String).field("id")];
-    named("io.debezium.connector.common.TransactionMetadataKey", options, fields)
-}
-
-fn value_schema(options: &Options) -> Schema {
+/// The shape of keys and that of values of the records of edges.
+pub(super) fn shapes() -> (Shape, Shape) {
     let collection =
         vec![Schema::new(Kind::String).field("data_collection"), Schema::new(Kind::Int64).field("event_count")];
     let collection = Schema::structure("event.collection", Some(1), collection).optional();
-    let fields = vec![
+    let value = vec![
         Schema::new(Kind::String).field("status"),
         Schema::new(Kind::String).field("id"),
         Schema::new(Kind::Int64).optional().field("event_count"),
         Schema::new(Kind::Array(Box::new(collection))).optional().field("data_collections"),
         Schema::new(Kind::Int64).field("ts_ms"),
     ];
-    named("io.debezium.connector.common.TransactionMetadataValue", options, fields)
+    let key = vec![Schema::new(Kind::String).field("id")];
+    let name = "io.debezium.connector.common.TransactionMetadataValue";
+    (("io.debezium.connector.common.TransactionMetadataKey", key), (name, value))
 }

@@ -1,10 +1,11 @@
-//! Kafka Connect's and Debezium's transforms, applied to drafts when a table is compiled.
+//! Kafka Connect's and Debezium's transforms, applied to drafts when a table, or a topic of the source itself, is compiled.
 //!
 //! Invariant: a transform that drops a record drops all of its kind, so counts stay known. Start at [`Transforms::apply`].
 //! A transform that is to come gets a file of its own beside this one, a variant of `options::Step`, and an arm here.
 
 use super::names::{PhysicalTable, Replace, adjust_schema, pattern};
 use super::options::{DeleteHandling, NameAdjustment, Options, OptionsError, Predicate, Step, Test, Unwrap};
+use super::own::OwnDraft;
 use super::plan::{Added, AddedHeader, Draft, DraftValue, Flat, Meta, RecordKind};
 use crate::pattern::Pattern;
 
@@ -95,6 +96,26 @@ impl Transforms {
         Some(draft)
     }
 
+    /// A record of the source itself after all transforms. It is no envelope and no tombstone, and has no headers.
+    pub fn apply_own(&self, mut draft: OwnDraft) -> OwnDraft {
+        for Compiled { step, predicate } in &self.steps {
+            if predicate.as_ref().is_some_and(|predicate| !predicate.holds_for_own(&draft)) {
+                continue;
+            }
+            match step {
+                CompiledStep::Unwrap(_) => {}
+                CompiledStep::RegexRouter(replace) => draft.topic = replace.apply(&draft.topic).unwrap_or(draft.topic),
+                CompiledStep::LogicalRouter { replace, key, adjustment } => {
+                    let Some(topic) = routed(replace, &draft.topic) else { continue };
+                    draft.key_name = adjust_schema(&format!("{topic}.Key"), *adjustment);
+                    draft.key_fields.extend(key.iter().map(|key| (key.name.clone(), key.value(&draft.topic))));
+                    draft.topic = topic;
+                }
+            }
+        }
+        draft
+    }
+
     /// The column whose value names the topic of each record.
     pub fn route_by(options: &Options) -> Option<&str> {
         options.transforms.iter().find_map(|transform| match &transform.step {
@@ -112,6 +133,11 @@ impl CompiledPredicate {
             Test::Header(name) => CompiledTest::Header(name.clone()),
         };
         Ok(CompiledPredicate { test, negate: predicate.negate })
+    }
+
+    fn holds_for_own(&self, draft: &OwnDraft) -> bool {
+        let holds = matches!(&self.test, CompiledTest::Topic(regex) if regex.is_match(&draft.topic));
+        holds != self.negate
     }
 
     fn holds(&self, draft: &Draft, options: &Options) -> bool {
@@ -201,8 +227,13 @@ fn renamed(text: &str, prefix: &str, option: &str) -> Result<(String, String), O
     }
 }
 
+/// The topic that a logical router makes of `topic`, if it does.
+fn routed(replace: &Replace, topic: &str) -> Option<String> {
+    replace.apply(topic).filter(|topic| !topic.is_empty())
+}
+
 fn logical(mut draft: Draft, replace: &Replace, key: Option<&PhysicalTable>, adjustment: NameAdjustment) -> Draft {
-    let Some(topic) = replace.apply(&draft.topic).filter(|topic| !topic.is_empty()) else { return draft };
+    let Some(topic) = routed(replace, &draft.topic) else { return draft };
     let adjusted = |end: &str| adjust_schema(&format!("{topic}.{end}"), adjustment);
     draft.key_name = adjusted("Key");
     if let Some(key) = key {

@@ -150,8 +150,8 @@ impl<'a> Rendered<'a> {
             return Ok(true);
         }
         self.records.clear();
-        debezium::heartbeat(seen.header.commit_us, rendering.options(), &mut self.records);
-        let topic = Topic::Ordered(&rendering.heartbeat_topic());
+        rendering.heartbeat(seen.header.commit_us, &mut self.records);
+        let topic = Topic::Ordered(rendering.heartbeat_topic());
         hand_out(&self.records, topic, (&mut self.next, seen), visit)
     }
 
@@ -163,11 +163,11 @@ impl<'a> Rendered<'a> {
         let order = self.order.is_open.then(|| self.order.of(MESSAGES));
         let mut place = Place { header: &seen.header, order };
         self.records.clear();
-        debezium::message(change, &mut place, rendering.options(), &mut self.records);
+        rendering.message(change, &mut place, &mut self.records);
         if let Some(order) = place.order {
             self.order.keep(MESSAGES, order);
         }
-        hand_out(&self.records, Topic::Keyed(&rendering.message_topic()), (&mut self.next, seen), visit)
+        hand_out(&self.records, Topic::Keyed(rendering.message_topic()), (&mut self.next, seen), visit)
     }
 
     /// The record that a transaction begins or ends, where the journal counted it here.
@@ -179,7 +179,7 @@ impl<'a> Rendered<'a> {
             self.order = TransactionOrder::default();
         }
         let topic = rendering.transaction_topic();
-        let id = seen.known.topic(&topic).map(|topic| topic.id);
+        let id = seen.known.topic(topic).map(|topic| topic.id);
         let counted = self.next.iter().any(|next| Some(next.topic) == id && next.offset < next.end);
         if !counted || (edge == Edge::Begin && !is_first) {
             return Ok(true);
@@ -189,13 +189,13 @@ impl<'a> Rendered<'a> {
             self.order.is_open = true;
             let first = seen.changes.clone().next().and_then(std::result::Result::ok);
             let first = first.map_or(0, |change| change.place);
-            debezium::begin(&seen.header, first, rendering.options(), &mut self.records);
+            rendering.begin(&seen.header, first, &mut self.records);
         } else {
             let tables: Vec<(&str, u64)> =
                 self.order.tables.iter().map(|(table, count)| (table.as_str(), *count)).collect();
-            debezium::end(&seen.header, &tables, rendering.options(), &mut self.records);
+            rendering.end(&seen.header, &tables, &mut self.records);
         }
-        hand_out(&self.records, Topic::Ordered(&topic), (&mut self.next, seen), visit)
+        hand_out(&self.records, Topic::Ordered(topic), (&mut self.next, seen), visit)
     }
 
     fn change(&mut self, change: &Change<'_>, schema: &Schema, seen: &Seen<'_>, visit: &mut Visit<'_>) -> Result<bool> {
