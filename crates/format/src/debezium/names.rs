@@ -2,7 +2,7 @@
 //!
 //! Invariant: a pattern must fit a whole name, as `matches` of Java asks. Start at [`Topics`].
 
-use super::options::{KeyField, NameAdjustment, Options, OptionsError, TopicNaming};
+use super::options::{KeyField, NameAdjustment, Options, OptionsError, TopicNaming, TopicParts};
 use crate::pattern::Pattern;
 
 /// Longest name that Kafka allows.
@@ -27,8 +27,9 @@ enum Piece {
 pub(crate) struct Topics {
     prefix: String,
     delimiter: String,
-    /// The pattern's strategy names tables of PostgreSQL without their schema.
-    is_schema_shown: bool,
+    /// Whether the database, or PostgreSQL's schema, stands in them.
+    is_outer_shown: bool,
+    is_unicode: bool,
     replace: Option<Replace>,
     key: Option<PhysicalTable>,
 }
@@ -71,7 +72,11 @@ impl Topics {
         let mut topics = Topics {
             prefix: options.prefix.clone(),
             delimiter: options.topic_delimiter.clone(),
-            is_schema_shown: !(options.is_postgres() && matches!(options.topic_naming, TopicNaming::Regex(_))),
+            is_outer_shown: match options.topic_parts {
+                Some(parts) => options.is_postgres() == (parts == TopicParts::Schema),
+                None => !(options.is_postgres() && matches!(options.topic_naming, TopicNaming::Regex(_))),
+            },
+            is_unicode: options.topic_naming == TopicNaming::Unicode,
             replace: None,
             key: None,
         };
@@ -84,14 +89,14 @@ impl Topics {
 
     /// Prefix, database or schema, and table, as they are: what names in schemas begin with.
     pub fn full_name(&self, database: &str, table: &str) -> String {
-        let parts = [self.prefix.as_str(), if self.is_schema_shown { database } else { "" }, table];
+        let parts = [self.prefix.as_str(), if self.is_outer_shown { database } else { "" }, table];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.trim().is_empty()).collect();
         parts.join(&self.delimiter)
     }
 
     /// The topic of a table.
     pub fn topic(&self, database: &str, table: &str) -> String {
-        let name = sanitize(&self.full_name(database, table));
+        let name = sanitize(&self.full_name(database, table), self.is_unicode);
         let routed = self.replace.as_ref().and_then(|replace| replace.apply(&name));
         routed.filter(|topic| !topic.is_empty()).unwrap_or(name)
     }
@@ -177,22 +182,36 @@ fn pieces(text: &str, pattern: &Pattern, option: &str) -> Result<Vec<Piece>, Opt
     Ok(pieces)
 }
 
-/// The name with an underscore for each character that a topic cannot have.
-pub(crate) fn sanitize(name: &str) -> String {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+/// The name with something else for each character that a topic cannot have: `_uXXXX`, also for an underscore, or an
+/// underscore.
+fn sanitize(name: &str, unicode: bool) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-') || c == '_' && !unicode;
     let mut clean = String::with_capacity(name.len());
     for c in name.chars() {
         match allowed(c) {
             true => clean.push(c),
-            // One for each unit of UTF-16.
-            false => clean.extend(std::iter::repeat_n('_', c.len_utf16())),
+            false => replace(&mut clean, c, unicode),
         }
     }
     clean.truncate(TOPIC_LENGTH_MAX);
-    match clean.as_str() {
-        "." => "_".to_owned(),
-        ".." => "__".to_owned(),
+    match (clean.as_str(), unicode) {
+        (".", false) => "_".to_owned(),
+        ("..", false) => "__".to_owned(),
+        (".", true) => "_u002e".to_owned(),
+        ("..", true) => "_u002e_u002e".to_owned(),
         _ => clean,
+    }
+}
+
+/// Appends what stands for `c`, once for each of its units of UTF-16: an underscore or `_uXXXX`. As in the original, a unit of
+/// three digits is not padded.
+fn replace(out: &mut String, c: char, unicode: bool) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        match (unicode, *unit) {
+            (false, _) => out.push('_'),
+            (true, unit @ ..=0xff) => out.push_str(&format!("_u00{unit:x}")),
+            (true, unit) => out.push_str(&format!("_u{unit:x}")),
+        }
     }
 }
 
@@ -218,19 +237,9 @@ fn adjust(name: &str, mode: NameAdjustment, also: fn(char) -> bool) -> String {
             out.push(c);
             continue;
         }
-        match mode {
-            NameAdjustment::AvroUnicode => {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    out.push_str(&format!("_u{unit:04x}"));
-                }
-            }
-            _ => {
-                out.extend(std::iter::repeat_n('_', c.len_utf16()));
-                if index == 0 && c.is_ascii_digit() {
-                    out.push(c);
-                }
-            }
+        replace(&mut out, c, mode == NameAdjustment::AvroUnicode);
+        if mode == NameAdjustment::Avro && index == 0 && c.is_ascii_digit() {
+            out.push(c);
         }
     }
     out
@@ -239,6 +248,7 @@ fn adjust(name: &str, mode: NameAdjustment, also: fn(char) -> bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::debezium::options::RegexNaming;
 
     #[test]
     fn topics_are_replaced_as_java_replaces() {
@@ -262,11 +272,44 @@ mod tests {
     }
 
     #[test]
+    fn a_strategy_says_which_parts_a_topic_has() {
+        use crate::debezium::options::Connector::{Mysql, Postgresql};
+        let regex = || TopicNaming::Regex(RegexNaming { regex: "(.*)x".into(), replacement: "$1y".into(), key: None });
+        for (connector, naming, parts, expected) in [
+            (Mysql, TopicNaming::Default, None, "p.d.t_x"),
+            (Mysql, TopicNaming::Default, Some(TopicParts::Database), "p.d.t_x"),
+            (Mysql, TopicNaming::Default, Some(TopicParts::Schema), "p.t_x"),
+            (Mysql, regex(), None, "p.d.t_y"),
+            (Mysql, regex(), Some(TopicParts::Schema), "p.t_y"),
+            (Mysql, TopicNaming::Unicode, Some(TopicParts::Database), "p.d.t_u005fx"),
+            (Postgresql, TopicNaming::Default, None, "p.d.t_x"),
+            (Postgresql, TopicNaming::Default, Some(TopicParts::Schema), "p.d.t_x"),
+            (Postgresql, TopicNaming::Default, Some(TopicParts::Database), "p.t_x"),
+            (Postgresql, regex(), None, "p.t_y"),
+            (Postgresql, regex(), Some(TopicParts::Schema), "p.d.t_y"),
+            (Postgresql, TopicNaming::Unicode, Some(TopicParts::Schema), "p.d.t_u005fx"),
+        ] {
+            let shown = format!("{connector:?} {naming:?} {parts:?}");
+            let options = Options {
+                connector,
+                prefix: "p".into(),
+                topic_naming: naming,
+                topic_parts: parts,
+                ..Options::default()
+            };
+            assert_eq!(Topics::new(&options).unwrap().topic("d", "t_x"), expected, "{shown}");
+        }
+    }
+
+    #[test]
     fn names_are_made_of_what_is_allowed() {
-        assert_eq!(sanitize("p.größe.a b"), "p.gr__e.a_b");
+        assert_eq!(sanitize("p.größe.a b", false), "p.gr__e.a_b");
+        assert_eq!(sanitize("p.a_ö.λ😀", true), "p.a_u005f_u00f6._u3bb_ud83d_ude00");
+        assert_eq!((sanitize(".", true).as_str(), sanitize("..", false).as_str()), ("_u002e", "__"));
         assert_eq!(adjust_schema("2nd.t-a.ü", NameAdjustment::Avro), "_2nd.t_a._");
         assert_eq!(adjust_field("a.b c", NameAdjustment::Avro), "a_b_c");
         assert_eq!(adjust_field("1-a", NameAdjustment::AvroUnicode), "_u0031_u002da");
+        assert_eq!(adjust_field("aλ\t", NameAdjustment::AvroUnicode), "a_u3bb_u009");
         assert_eq!(adjust_field("a-b", NameAdjustment::None), "a-b");
     }
 }

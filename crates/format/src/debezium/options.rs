@@ -64,8 +64,11 @@ pub struct Options {
     pub heartbeat_prefix: String,
     /// `topic.heartbeat.name`, the whole name of that topic.
     pub heartbeat_topic: Option<String>,
-    /// `topic.naming.strategy`.
+    /// `topic.naming.strategy`: what it does with the name.
     pub topic_naming: TopicNaming,
+    /// The same: which parts the name has; `None`: those of the default strategy, but that a pattern gets
+    /// [`TopicParts::Database`].
+    pub topic_parts: Option<TopicParts>,
     /// `message.key.columns`; of several that fit a table the first is taken.
     pub message_keys: Vec<MessageKey>,
     /// The converter of keys.
@@ -217,14 +220,26 @@ pub struct Skipped {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TopicNaming {
-    /// Prefix, database or schema, table.
+    /// Its parts, with an underscore for what a topic cannot have.
     #[default]
     Default,
     /// The same, then replaced where a pattern fits.
     Regex(RegexNaming),
+    /// Its parts, with `_uXXXX` for what a topic cannot have, and for underscores.
+    Unicode,
 }
 
-/// `DefaultRegexTopicNamingStrategy`.
+/// What stands between the prefix and the table in the name of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopicParts {
+    /// The database: `Default…TopicNamingStrategy`. PostgreSQL's tables tell of none.
+    Database,
+    /// The schema: `Schema…TopicNamingStrategy`. Tables of MySQL and MariaDB have none.
+    Schema,
+}
+
+/// `…RegexTopicNamingStrategy`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegexNaming {
     /// `topic.regex`.
@@ -457,6 +472,7 @@ impl Default for Options {
             heartbeat_prefix: "__debezium-heartbeat".to_owned(),
             heartbeat_topic: None,
             topic_naming: TopicNaming::default(),
+            topic_parts: None,
             message_keys: Vec::new(),
             key: Converter::default(),
             value: Converter::default(),

@@ -7,7 +7,7 @@ use super::{patterns, transforms};
 use headwater_format::debezium::options::{
     BigintUnsigned, BinaryMode, ColumnAction, ColumnRule, Compat, Connector, ContextHeaders, Converter, DecimalMode,
     HeaderConverter, HstoreMode, IntervalMode, KeyField, NameAdjustment, Options, RegexNaming, Skipped, TimePrecision,
-    TopicNaming,
+    TopicNaming, TopicParts,
 };
 
 /// The field that tells tables apart which share a topic.
@@ -162,22 +162,35 @@ fn topics(properties: &mut Properties, options: &mut Options) {
     if properties.take("topic.cache.size").is_some() {
         properties.note("topic.cache.size", "names of topics are made once");
     }
-    let strategies = [
-        ("io.debezium.schema.SchemaTopicNamingStrategy", false),
-        ("io.debezium.schema.DefaultTopicNamingStrategy", false),
-        ("io.debezium.schema.DefaultRegexTopicNamingStrategy", true),
-    ];
-    if properties.choice("topic.naming.strategy", &strategies) != Some(true) {
-        return;
-    }
+    (options.topic_naming, options.topic_parts) = topic_naming(properties);
+}
+
+/// `topic.naming.strategy`. Without one, parts are those of the connector's default.
+fn topic_naming(properties: &mut Properties) -> (TopicNaming, Option<TopicParts>) {
+    let strategies = ["", "Regex", "Unicode"].iter().flat_map(|naming| {
+        [("Schema", TopicParts::Schema), ("Default", TopicParts::Database)].map(|(name, parts)| {
+            (format!("io.debezium.schema.{name}{naming}TopicNamingStrategy"), (*naming, Some(parts)))
+        })
+    });
+    let strategies: Vec<_> = strategies.collect();
+    let strategies: Vec<_> = strategies.iter().map(|(name, strategy)| (name.as_str(), *strategy)).collect();
+    let (naming, parts) = properties.choice("topic.naming.strategy", &strategies).unwrap_or_default();
+    let naming = match naming {
+        "Regex" => TopicNaming::Regex(regex_naming(properties)),
+        "Unicode" => TopicNaming::Unicode,
+        _ => TopicNaming::Default,
+    };
+    (naming, parts)
+}
+
+fn regex_naming(properties: &mut Properties) -> RegexNaming {
     let regex = properties.required("topic.regex").unwrap_or_default();
     patterns::check(properties, "topic.regex", &regex);
     let replacement = properties.required("topic.replacement").unwrap_or_default();
     if properties.take("topic.regex.enable").is_some() {
         properties.note("topic.regex.enable", "topic.naming.strategy says it");
     }
-    let key = key_field(properties, "topic.key.");
-    options.topic_naming = TopicNaming::Regex(RegexNaming { regex, replacement, key });
+    RegexNaming { regex, replacement, key: key_field(properties, "topic.key.") }
 }
 
 /// `key.enforce.uniqueness` and `key.field.*`, behind what comes before `key.`.

@@ -209,6 +209,7 @@ fn properties_become_options() {
             heartbeat_prefix: "__debezium-heartbeat",
             heartbeat_topic: None,
             topic_naming: Default,
+            topic_parts: None,
             message_keys: [],
             key: Converter {
                 schemas: false,
@@ -321,6 +322,29 @@ fn properties_become_options() {
         )
     "#]]
     .assert_eq(&format!("{:#?}\n{:#?}\n", options.transforms, options.context_headers));
+}
+
+#[test]
+fn every_topic_naming_strategy_is_known() {
+    for (strategy, expected) in [
+        ("SchemaTopicNamingStrategy", "Default Some(Schema)"),
+        ("DefaultTopicNamingStrategy", "Default Some(Database)"),
+        ("SchemaRegexTopicNamingStrategy", "Regex Some(Schema)"),
+        ("DefaultRegexTopicNamingStrategy", "Regex Some(Database)"),
+        ("SchemaUnicodeTopicNamingStrategy", "Unicode Some(Schema)"),
+        ("DefaultUnicodeTopicNamingStrategy", "Unicode Some(Database)"),
+    ] {
+        let strategy = format!("io.debezium.schema.{strategy}");
+        let more: &[(&str, &str)] =
+            &[("topic.naming.strategy", &strategy), ("topic.regex", "(.*)"), ("topic.replacement", "$1")];
+        let more = if expected.starts_with("Regex") { more } else { &more[..1] };
+        let format = read(&with("mysql", more)).unwrap().format;
+        let naming = format!("{:?}", format.topic_naming);
+        let naming = naming.split('(').next().unwrap();
+        assert_eq!(format!("{naming} {:?}", format.topic_parts), expected);
+    }
+    let faults = read(&with("mysql", &[("topic.naming.strategy", "org.example.Mine")])).unwrap_err();
+    assert!(faults.contains("io.debezium.schema.SchemaUnicodeTopicNamingStrategy"), "{faults}");
 }
 
 #[test]
