@@ -4,12 +4,14 @@
 //! ahead and behind, references to groups, atomic groups, possessive quantifiers) is left to one; all else runs in linear
 //! time. Start at [`Pattern::new`].
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use std::fmt;
 use std::sync::Arc;
 
 /// Steps after which the backtracking engine gives up a name, so that no expression holds up a start for long.
 const BACKTRACK_STEPS_MAX: usize = 1_000_000;
+/// Compiled size of one expression at most: one that would take more is refused.
+const COMPILED_BYTES_MAX: usize = 1 << 20;
 
 /// A compiled expression; clones share it.
 #[derive(Clone, Debug)]
@@ -17,6 +19,7 @@ pub struct Pattern(Arc<Compiled>);
 
 #[derive(Debug)]
 struct Compiled {
+    text: String,
     whole: Engine,
     anywhere: Engine,
 }
@@ -61,7 +64,12 @@ impl Pattern {
         Engine::new(&ours)?;
         let anywhere = Engine::new(&format!("{flags}(?:{ours})"))?;
         let whole = Engine::new(&format!("{flags}\\A(?:{ours})\\z"))?;
-        Ok(Pattern(Arc::new(Compiled { whole, anywhere })))
+        Ok(Pattern(Arc::new(Compiled { text: text.to_owned(), whole, anywhere })))
+    }
+
+    /// The expression as it was written.
+    pub fn text(&self) -> &str {
+        &self.0.text
     }
 
     /// Whether it fits the whole of `name`. A name over which the search gives up does not fit.
@@ -123,12 +131,16 @@ impl<'t> Groups<'t> {
 
 impl Engine {
     fn new(text: &str) -> Result<Engine, PatternError> {
-        let error = match Regex::new(text) {
+        let error = match RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).build() {
             Ok(regex) => return Ok(Engine::Linear(regex)),
+            Err(regex::Error::CompiledTooBig(bytes)) => {
+                return Err(PatternError(format!("compiled it would exceed the size limit of {bytes} bytes")));
+            }
             Err(error) => error,
         };
-        let backtracking = fancy_regex::RegexBuilder::new(text).backtrack_limit(BACKTRACK_STEPS_MAX).build();
-        backtracking.map(Engine::Backtracking).map_err(|_| {
+        let mut backtracking = fancy_regex::RegexBuilder::new(text);
+        backtracking.backtrack_limit(BACKTRACK_STEPS_MAX).delegate_size_limit(COMPILED_BYTES_MAX);
+        backtracking.build().map(Engine::Backtracking).map_err(|_| {
             let reason = error.to_string();
             PatternError(reason.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned())
         })
@@ -269,7 +281,7 @@ mod tests {
             assert_eq!(Pattern::new(text, false).unwrap().is_match(name), fits, "{text} {name}");
         }
         assert!(Pattern::new("SHOP\\..*", true).unwrap().is_match("shop.orders"));
-        for text in ["(", "a)(b", "[", "\\", "\\Ga", "(?<!a*", "*"] {
+        for text in ["(", "a)(b", "[", "\\", "\\Ga", "(?<!a*", "*", "\\p{L}{5000}", "(?=\\p{L}{5000})a"] {
             assert!(Pattern::new(text, false).is_err(), "{text}");
         }
     }

@@ -1,10 +1,10 @@
 //! Which databases, tables and columns are captured.
 //!
-//! A pattern is a name of parts joined by dots, each with `*` and `?`, or a regular expression between slashes that has to
-//! fit the whole name. Invariant: the server's own databases are never captured, whatever a pattern says. Start at
+//! A pattern is a name of parts joined by dots, each with `*` and `?`, or a regular expression between slashes, of Java's kind,
+//! that has to fit the whole name. Invariant: the server's own databases are never captured, whatever a pattern says. Start at
 //! [`Filter::captures`].
 
-use regex::{Regex, RegexBuilder};
+use headwater_format::pattern::Pattern as Expression;
 
 /// What a configuration says of it. What is empty chooses everything, or leaves out nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,11 +48,8 @@ enum Pattern<const N: usize> {
     /// Each part with `*` (anything) and `?` (one character).
     Parts([String; N]),
     /// The parts joined by dots.
-    Regex(Regex),
+    Regex(Expression),
 }
-
-/// Compiled size of one regular expression at most: a pattern that would take more is refused.
-const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// A pattern cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -220,13 +217,8 @@ impl<const N: usize> Pattern<N> {
 
     /// An expression that has to fit the whole name, upper and lower case alike.
     fn regex(expression: &str) -> Result<Self, String> {
-        let whole = format!("^(?:{expression})$");
-        let built = RegexBuilder::new(&whole).case_insensitive(true).size_limit(REGEX_BYTES_MAX).build();
-        built.map(Pattern::Regex).map_err(|error| {
-            let why = error.to_string();
-            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("is no regular expression that can be used here: {why}")
-        })
+        let built = Expression::new(expression, true);
+        built.map(Pattern::Regex).map_err(|why| format!("is no regular expression that can be used here: {why}"))
     }
 
     fn parts(text: &str) -> Option<Self> {
@@ -261,7 +253,7 @@ impl<const N: usize> Pattern<N> {
     fn text(&self) -> String {
         match self {
             Pattern::Parts(parts) => parts.join("."),
-            Pattern::Regex(regex) => regex.to_string(),
+            Pattern::Regex(regex) => format!("^(?:{})$", regex.text()),
         }
     }
 }

@@ -4,24 +4,7 @@
 //! Invariant: an expression means here what it means to Java, or is refused by name. Start at [`list`].
 
 use super::properties::Properties;
-use regex::Regex;
-
-/// What Java's expressions have and ours have not; each would be refused with a message that does not speak of Java.
-const JAVA_ALONE: &[(&str, &str)] = &[
-    ("(?=", "a look ahead"),
-    ("(?!", "a look ahead"),
-    ("(?<=", "a look behind"),
-    ("(?<!", "a look behind"),
-    ("(?>", "an atomic group"),
-    ("*+", "a possessive quantifier"),
-    ("++", "a possessive quantifier"),
-    ("?+", "a possessive quantifier"),
-    ("\\Q", "a quotation by \\Q"),
-    ("\\R", "\\R"),
-    ("\\h", "\\h"),
-    ("\\G", "\\G"),
-    ("\\Z", "\\Z"),
-];
+use headwater_format::pattern::Pattern;
 
 /// The expressions of a property, each between slashes, as a source's filter takes them.
 pub(super) fn list(properties: &mut Properties, name: &str) -> Vec<String> {
@@ -66,47 +49,9 @@ fn push(parts: &mut [String], letter: char) {
 
 /// Says what keeps `expression` from being used here.
 pub(super) fn check(properties: &mut Properties, name: &str, expression: &str) {
-    let fault = match java_alone(expression) {
-        Some(what) => {
-            Some(format!("{expression:?} has {what}, which only Java's regular expressions have; write it without"))
-        }
-        None => Regex::new(expression).err().map(|error| {
-            let why = error.to_string();
-            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            format!("{expression:?} is not a regular expression: {why}")
-        }),
-    };
-    if let Some(message) = fault {
-        properties.fault(name, message);
+    if let Err(why) = Pattern::new(expression, true) {
+        properties.fault(name, format!("{expression:?} is not a regular expression that can be used: {why}"));
     }
-}
-
-/// The first thing in `expression` that only Java has.
-fn java_alone(expression: &str) -> Option<&'static str> {
-    let mut rest = expression;
-    let mut in_class = false;
-    while let Some(letter) = rest.chars().next() {
-        if letter == '\\' && rest[1..].starts_with(|digit: char| ('1'..='9').contains(&digit)) {
-            return Some("a reference to a group");
-        }
-        let found =
-            JAVA_ALONE.iter().find(|(start, _)| rest.starts_with(start) && (!in_class || start.starts_with('\\')));
-        if let Some((_, what)) = found {
-            return Some(what);
-        }
-        in_class = match letter {
-            '[' => true,
-            ']' => false,
-            _ => in_class,
-        };
-        let step = match letter {
-            // What is escaped opens nothing.
-            '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-            letter => letter.len_utf8(),
-        };
-        rest = &rest[step..];
-    }
-    None
 }
 
 #[cfg(test)]
@@ -122,22 +67,6 @@ mod tests {
             ("", vec![]),
         ] {
             assert_eq!(split(list), expected, "{list}");
-        }
-    }
-
-    #[test]
-    fn what_only_java_has_is_found() {
-        for (expression, expected) in [
-            ("shop\\.(?!tmp).*", Some("a look ahead")),
-            ("(a)\\1", Some("a reference to a group")),
-            ("a++", Some("a possessive quantifier")),
-            ("\\Qa.b\\E", Some("a quotation by \\Q")),
-            ("[*+]x", None),
-            ("a\\(?=b", None),
-            ("a\\\\1", None),
-            ("(?i)shop\\..*|b.c", None),
-        ] {
-            assert_eq!(java_alone(expression), expected, "{expression}");
         }
     }
 }
