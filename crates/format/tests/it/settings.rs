@@ -5,7 +5,8 @@
 
 use headwater_format::debezium::Options;
 use headwater_format::debezium::options::{
-    ContextHeaders, Converter, HeaderConverter, KeyField, NameAdjustment, RegexNaming, Step, TopicNaming, Transform,
+    Connector, ContextHeaders, Converter, HeaderConverter, KeyField, NameAdjustment, RegexNaming, Step, TopicNaming,
+    Transform,
 };
 use headwater_testkit::golden::Scenario;
 use serde_json::{Map, Value, json};
@@ -48,6 +49,10 @@ pub fn options(scenario: &Scenario) -> Options {
     let mut options: Options = serde_json::from_value(Value::Object(stored)).expect("options of a scenario");
     options.database = scenario.database.clone();
     options.skipped.truncate = !scenario.config.contains_key("skipped.operations");
+    if options.connector == Connector::Mariadb {
+        // The original takes the one property for the other there.
+        options.include_comments = !is(scenario, "include.schema.changes", "false");
+    }
     options.key = converter(scenario, "key");
     options.value = converter(scenario, "value");
     if scenario.config.get("header.converter").is_some_and(|name| name.ends_with("JsonConverter")) {

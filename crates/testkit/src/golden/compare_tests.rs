@@ -18,6 +18,7 @@ fn scenario(records: Vec<Record>) -> Scenario {
         config: BTreeMap::new(),
         phases: vec![Phase::Streaming],
         topics: Vec::new(),
+        without: Vec::new(),
         normalise: Vec::new(),
         unordered_fields: Vec::new(),
         unordered_topics: Vec::new(),

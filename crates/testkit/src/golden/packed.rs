@@ -13,6 +13,7 @@
 //! `digests.json` has the SHA-256 of each scenario's verbatim records, and [`scenario`] refuses what does not match it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +30,7 @@ const SCHEMAS: &str = "schemas.jsonl";
 const DIGESTS: &str = "digests.json";
 const RECORDS: &str = "records.jsonl";
 const SETTINGS: &str = "scenario.json";
+const PARTIAL: &str = "partial.json";
 const FIELDS: &str = "\"fields\":";
 /// Schemas nest as structs do; a chain that is longer refers to itself.
 const NESTING_MAX: usize = 64;
@@ -125,18 +127,31 @@ impl Shelf {
 
 /// Packs every scenario below `from` that is not kept for later into `to`; says what it did to each.
 ///
-/// The files of SQL and `scenario.json` are copied as they are. What an earlier packing left in `to` is replaced.
+/// Of those that `partial.json` beside `to` names, what they are kept for is left out. The files of SQL and `scenario.json`
+/// of the others are copied as they are. What an earlier packing left in `to` is replaced.
 pub fn pack(from: &Path, to: &Path, mut say: impl FnMut(&str)) -> Result {
     let kind = from.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let partial = to.with_file_name(PARTIAL);
+    let partial: BTreeMap<String, Vec<String>> =
+        serde_json::from_str(&read(&partial)?).attempt(|| format!("read {}", partial.display()))?;
+    let is_partial = |name: &String| partial.get(&kind).is_some_and(|names| names.contains(name));
     let mut schemas = Schemas::default();
     let mut digests = BTreeMap::new();
-    for name in folders(from)? {
+    let mut names = folders(from)?;
+    // The whole ones first: their schemas keep their numbers.
+    names.sort_by_key(is_partial);
+    for name in names {
         let (own, target) = (from.join(&name), to.join(&name));
-        let Some(scenario) = Scenario::parse(&kind, &name, own.clone(), &read(&own.join(SETTINGS))?)? else {
+        let mut settings = read(&own.join(SETTINGS))?;
+        if is_partial(&name) {
+            settings = without_what_is_to_come(&settings).attempt(|| format!("read {kind}/{name}"))?;
+        }
+        let Some(scenario) = Scenario::parse(&kind, &name, own.clone(), &settings)? else {
             say(&format!("{kind}/{name}: kept for later"));
             continue;
         };
-        let records = Record::from_lines(&read(&own.join("events.jsonl"))?).attempt(|| scenario.id())?;
+        let mut records = Record::from_lines(&read(&own.join("events.jsonl"))?).attempt(|| scenario.id())?;
+        records.retain(|record| !scenario.without.contains(&record.topic));
         let text = pack_records(&records, &mut schemas);
         // The digest that goes into the repository is that of the capture, so a fault of the packing shows.
         let digest = digest_of(&records);
@@ -148,7 +163,8 @@ pub fn pack(from: &Path, to: &Path, mut say: impl FnMut(&str)) -> Result {
         if target.exists() {
             fs::remove_dir_all(&target).attempt(|| format!("remove {}", target.display()))?;
         }
-        copy_texts(&own, &target)?;
+        copy_sql(&own, &target)?;
+        write(&target.join(SETTINGS), &settings)?;
         right.map_or(Ok(()), |text| write(&target.join(RIGHT), &text))?;
         write(&target.join(RECORDS), &text)?;
         say(&format!("{kind}/{name}: {} records in {} bytes", records.len(), text.len()));
@@ -157,6 +173,22 @@ pub fn pack(from: &Path, to: &Path, mut say: impl FnMut(&str)) -> Result {
     write(&to.join(SCHEMAS), &schemas.lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     let digests = serde_json::to_string_pretty(&digests).attempt(|| "write the digests".to_owned())?;
     write(&to.join(DIGESTS), &(digests + "\n"))
+}
+
+/// The settings of a scenario that is kept for the topic of schema changes, of the schema history or of notifications,
+/// without the three. The property that asks for schema changes goes as well: absent, it means the same to Debezium.
+fn without_what_is_to_come(settings: &str) -> serde_json::Result<String> {
+    let mut settings: serde_json::Map<String, Value> = serde_json::from_str(settings)?;
+    settings.remove("later");
+    let mut without: Vec<Value> = settings.get("topic_prefix").cloned().into_iter().collect();
+    without.extend(settings.remove("capture_schema_history").map(|_| Value::from("schema-history")));
+    if let Some(Value::Object(config)) = settings.get_mut("config") {
+        without.extend(config.get("notification.sink.topic.name").cloned());
+        let asks = |name: &str, value: &Value| name == "include.schema.changes" && value == "true";
+        config.retain(|name, value| !asks(name, value) && !name.starts_with("notification."));
+    }
+    settings.insert("without".to_owned(), Value::Array(without));
+    Ok(serde_json::to_string_pretty(&settings)? + "\n")
 }
 
 fn pack_records(records: &[Record], schemas: &mut Schemas) -> String {
@@ -351,11 +383,11 @@ fn folders(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn copy_texts(from: &Path, to: &Path) -> Result {
+fn copy_sql(from: &Path, to: &Path) -> Result {
     fs::create_dir_all(to).attempt(|| format!("make {}", to.display()))?;
     for entry in fs::read_dir(from).attempt(|| format!("read {}", from.display()))?.flatten() {
         let name = entry.file_name();
-        if name == SETTINGS || Path::new(&name).extension().is_some_and(|extension| extension == "sql") {
+        if Path::new(&name).extension().is_some_and(|extension| extension == "sql") {
             write(&to.join(&name), &read(&entry.path())?)?;
         }
     }

@@ -37,6 +37,8 @@ pub struct Scenario {
     pub phases: Vec<Phase>,
     /// Topics that belong to it, as regular expressions; those of its prefix when there are none.
     pub topics: Vec<String>,
+    /// Topics of the capture that are not carried, because they are to come.
+    pub without: Vec<String>,
     /// Paths of fields whose values are left to chance, as regular expressions.
     pub normalise: Vec<String>,
     /// Objects whose members come in any order.
@@ -106,6 +108,8 @@ struct Document {
     #[serde(default)]
     topics: Vec<String>,
     #[serde(default)]
+    without: Vec<String>,
+    #[serde(default)]
     normalise: Vec<String>,
     #[serde(default)]
     unordered_fields: Vec<String>,
@@ -152,6 +156,7 @@ impl Scenario {
             config: properties(&document.config),
             phases,
             topics: document.topics,
+            without: document.without,
             normalise: document.normalise,
             unordered_fields: document.unordered_fields,
             unordered_topics: document.unordered_topics,
