@@ -406,6 +406,10 @@ pub enum DeleteHandling {
     RewriteWithTombstone,
     /// The delete becomes a tombstone, its own is dropped.
     DeleteToTombstone,
+    /// The delete is dropped, its tombstone stays: until 2.x alone.
+    OnlyTombstone,
+    /// The delete becomes a null value, and its tombstone stays: until 2.x alone.
+    NullWithTombstone,
 }
 
 /// Where a transform is done.

@@ -183,7 +183,13 @@ impl Unwrapping {
                 }
                 let op = self.headers.iter().filter(|header| header.meta == Some(Meta::Op));
                 draft.headers.extend(op.map(|header| AddedHeader { name: header.name.clone(), meta: None }));
-                (self.deletes == DeleteHandling::RewriteWithTombstone).then_some(draft)
+                let stays = matches!(
+                    self.deletes,
+                    DeleteHandling::RewriteWithTombstone
+                        | DeleteHandling::OnlyTombstone
+                        | DeleteHandling::NullWithTombstone
+                );
+                stays.then_some(draft)
             }
             DraftValue::Envelope { value_name, .. } => {
                 draft.headers.extend(self.headers.iter().cloned());
@@ -209,8 +215,8 @@ impl Unwrapping {
         match (kind, self.deletes) {
             (RecordKind::Truncate, _) => None,
             (kind, _) if !kind.is_delete() => Some(flat(false)),
-            (_, DeleteHandling::Drop) => None,
-            (_, DeleteHandling::Tombstone) => Some(DraftValue::Null { value_name }),
+            (_, DeleteHandling::Drop | DeleteHandling::OnlyTombstone) => None,
+            (_, DeleteHandling::Tombstone | DeleteHandling::NullWithTombstone) => Some(DraftValue::Null { value_name }),
             (_, DeleteHandling::DeleteToTombstone) => Some(DraftValue::Tombstone),
             _ => Some(flat(true)),
         }

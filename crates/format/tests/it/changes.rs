@@ -109,6 +109,8 @@ fn a_change_makes_as_many_records_as_the_table_counts() {
         (unwrap(DeleteHandling::Rewrite), [1, 1, 1, 1, 2, 0]),
         (unwrap(DeleteHandling::RewriteWithTombstone), [1, 1, 1, 2, 3, 0]),
         (unwrap(DeleteHandling::DeleteToTombstone), [1, 1, 1, 1, 2, 0]),
+        (unwrap(DeleteHandling::OnlyTombstone), [1, 1, 1, 1, 2, 0]),
+        (unwrap(DeleteHandling::NullWithTombstone), [1, 1, 1, 2, 3, 0]),
         (Options { transforms: vec![only_tombstones], ..Options::default() }, [1, 1, 1, 1, 2, 0]),
     ] {
         let [create, read, update, delete, key_change, truncate] = counts;
@@ -126,6 +128,25 @@ fn a_change_makes_as_many_records_as_the_table_counts() {
     // The update that changes nothing is left out.
     let skipping = table(Options { skip_without_change: true, ..Options::default() });
     assert_eq!(made(&skipping, None)[2].len(), 0);
+}
+
+#[test]
+fn deletes_and_tombstones_of_1_x_are_unwrapped() {
+    for (deletes, expected) in [
+        (DeleteHandling::OnlyTombstone, ["-"].as_slice()),
+        (DeleteHandling::NullWithTombstone, &["null", "-"]),
+        (DeleteHandling::DeleteToTombstone, &["-"]),
+    ] {
+        let mut options = unwrap(deletes);
+        options.value.schemas = false;
+        let made = made(&table(options), None);
+        let values = |records: &[String]| -> Vec<String> {
+            records.iter().map(|record| record.split(' ').nth(1).unwrap().to_owned()).collect()
+        };
+        let of_delete = made.iter().map(|records| values(records)).find(|values| values.contains(&"-".to_owned()));
+        let values = of_delete.unwrap();
+        assert_eq!(values, expected, "{deletes:?}: {made:?}");
+    }
 }
 
 #[test]

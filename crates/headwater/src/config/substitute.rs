@@ -1,12 +1,14 @@
-//! `${env:NAME}` and `${file:PATH}` in the texts of a parsed document.
+//! `${env:NAME}` and `${file:PATH}` in the texts of a parsed document; `${file:PATH:KEY}`, as Kafka Connect has it, in a
+//! connector's properties.
 //!
 //! Invariant: what is put in replaces text inside one scalar, after YAML was parsed, so a value can never add a key; and
 //! it is remembered, so that it can be kept out of every message. Start at [`substitute`].
 
 use super::DEBEZIUM;
+use super::debezium::{is_template, value_of};
 use super::document::Step;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes of a file that `${file:…}` names: passwords, keys and certificates fit.
 pub const SECRET_FILE_BYTES_MAX: u64 = 256 << 10;
@@ -95,15 +97,16 @@ fn walk(tree: &mut Value, path: &mut Vec<Step>, each: &mut Each<'_>) -> Result<(
 enum Forms {
     /// `env:NAME` and `file:PATH`.
     Ours,
-    /// Also a bare `NAME`, which means the environment variable, as files that are posted to Kafka Connect have it.
-    Bare,
+    /// What files that are posted to Kafka Connect have: a bare `NAME`, which means the environment variable, `file:PATH:KEY`
+    /// and `directory:PATH:FILE` besides.
+    Connect,
 }
 
 /// `None` where nothing is replaced: in the replacement of a regular expression `${name}` is a group.
 fn forms_at(path: &[Step]) -> Option<Forms> {
     match path {
         [_, _, Step::Key(kind), Step::Key(property)] if kind == DEBEZIUM => {
-            (!property.ends_with("replacement")).then_some(Forms::Bare)
+            (!is_template(property)).then_some(Forms::Connect)
         }
         _ => Some(Forms::Ours),
     }
@@ -134,8 +137,8 @@ fn replace(
             return Err(("a reference that begins with ${ has no closing }".into(), FORMS.into()));
         };
         let value = match inside.contains(':') {
-            false if forms == Forms::Bare => variable(inside, from)?,
-            _ => resolve(inside, folder, from)?,
+            false if forms == Forms::Connect => variable(inside, from)?,
+            _ => resolve(inside, forms, folder, from)?,
         };
         out.push_str(&value);
         put_in.push(value);
@@ -156,23 +159,43 @@ fn variable(name: &str, from: &dyn Surroundings) -> Result<String, Fault> {
     })
 }
 
-fn resolve(inside: &str, folder: &Path, from: &dyn Surroundings) -> Result<String, Fault> {
+fn resolve(inside: &str, forms: Forms, folder: &Path, from: &dyn Surroundings) -> Result<String, Fault> {
     match inside.split_once(':') {
         Some(("env", name)) if !name.is_empty() => variable(name, from),
-        Some(("file", path)) if !path.is_empty() => {
-            let path: PathBuf = folder.join(path);
-            let text = from.file(&path).map_err(|error| {
-                (
-                    format!("the file {} cannot be read: {error}", path.display()),
-                    "Make the file readable for the user that headwater runs as.".to_string(),
-                )
-            })?;
-            // Editors and `echo` end a file with a newline that is no part of a password.
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            Ok(text.strip_suffix('\r').unwrap_or(text).to_string())
-        }
+        Some(("file", path)) if !path.is_empty() => match path.split_once(':') {
+            Some((path, key)) if forms == Forms::Connect => {
+                let path = folder.join(path);
+                value_of(&file(&path, from)?, key).ok_or_else(|| {
+                    let hint = format!("Put a line {key}=… into it.");
+                    (format!("the file {} has no property {key:?}", path.display()), hint)
+                })
+            }
+            _ => whole_file(&folder.join(path), from),
+        },
+        Some(("directory", place)) if forms == Forms::Connect => match place.split_once(':') {
+            Some((path, name)) if !name.is_empty() => whole_file(&folder.join(path).join(name), from),
+            _ => {
+                Err((format!("the reference ${{{inside}}} is not understood"), "Write ${directory:PATH:FILE}.".into()))
+            }
+        },
         _ => Err((format!("the reference ${{{inside}}} is not understood"), FORMS.into())),
     }
+}
+
+/// A file's text. Editors and `echo` end it with a newline that is no part of a password.
+fn whole_file(path: &Path, from: &dyn Surroundings) -> Result<String, Fault> {
+    let text = file(path, from)?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_string())
+}
+
+fn file(path: &Path, from: &dyn Surroundings) -> Result<String, Fault> {
+    from.file(path).map_err(|error| {
+        (
+            format!("the file {} cannot be read: {error}", path.display()),
+            "Make the file readable for the user that headwater runs as.".to_string(),
+        )
+    })
 }
 
 /// `text` with everything in `secrets`, and any password inside a URL, made unreadable.
@@ -227,6 +250,7 @@ mod tests {
         fn file(&self, path: &Path) -> std::io::Result<String> {
             match path.to_str() {
                 Some("/etc/headwater/key") => Ok("s3cret\n".into()),
+                Some("/etc/headwater/db.properties") => Ok("# of the shop\nuser=cdc\npassword = s3\\:cret\n".into()),
                 _ => Err(std::io::ErrorKind::NotFound.into()),
             }
         }
@@ -249,6 +273,35 @@ mod tests {
             ("variant:{id}", "variant:{id}"),
         ] {
             assert_eq!(run(text).unwrap().0, json!(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_connector_s_properties_have_the_references_of_kafka_connect() {
+        let run = |property: &str, text: &str| {
+            let mut tree = json!({ "sources": { "shop": { "debezium": { property: text } } } });
+            let put_in = substitute(&mut tree, Path::new("/etc/headwater"), &Fake);
+            put_in.map(|put_in| (tree["sources"]["shop"]["debezium"][property].take(), put_in))
+        };
+        for (property, text, expected) in [
+            ("a", "${PASSWORD}", "hunter2\nadmin: true"),
+            ("a", "${file:/etc/headwater/db.properties:password}", "s3:cret"),
+            ("a", "x${file:db.properties:user}y", "xcdcy"),
+            ("a", "${file:key}", "s3cret"),
+            ("a", "${directory:/etc/headwater:key}", "s3cret"),
+            ("topic.replacement", "${name}", "${name}"),
+            ("transaction.topic", "${database.server.name}.tx", "${database.server.name}.tx"),
+        ] {
+            let (value, put_in) = run(property, text).unwrap();
+            assert_eq!(value, json!(expected), "{text}");
+            assert!(put_in.iter().all(|secret| expected.contains(secret)), "{text}: {put_in:?}");
+        }
+        for (text, expected) in [
+            ("${file:db.properties:none}", "the file /etc/headwater/db.properties has no property \"none\""),
+            ("${file:none:password}", "the file /etc/headwater/none cannot be read: entity not found"),
+            ("${directory:x}", "the reference ${directory:x} is not understood"),
+        ] {
+            assert_eq!(run("a", text).unwrap_err().message, expected);
         }
     }
 

@@ -4,6 +4,7 @@
 //! honoured yet, which an error says; it is not known, which an error says. None is passed over in silence. Names of 1.x are
 //! read as those of later versions. Pure: the environment is handed in. Start at [`translate`].
 
+mod java_file;
 mod known;
 mod patterns;
 mod properties;
@@ -15,7 +16,9 @@ mod transforms;
 mod tests;
 
 use headwater_format::debezium::options::{Connector, Options};
+pub(super) use java_file::value_of;
 use properties::Properties;
+pub(super) use properties::is_template;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -109,10 +112,24 @@ fn connector(properties: &mut Properties) -> Option<Connector> {
     ];
     let class = properties.required("connector.class")?;
     let found = allowed.iter().find(|(name, _)| *name == class).map(|(_, connector)| *connector);
+    if found == Some(Connector::Mysql) && adapts_mariadb(properties) {
+        return Some(Connector::Mariadb);
+    }
     if found.is_none() {
         let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
         properties
             .fault("connector.class", format!("{class:?} is not a source here; allowed are {}", names.join(", ")));
     }
     found
+}
+
+/// Until 2.6 the connector for MySQL read MariaDB as well.
+fn adapts_mariadb(properties: &mut Properties) -> bool {
+    let name = "connector.adapter";
+    let adapters = [("mysql", false), ("mariadb", true)];
+    let mariadb = properties.choice(name, &adapters) == Some(true);
+    if mariadb {
+        properties.note(name, "the records are those of Debezium's connector for MariaDB");
+    }
+    mariadb
 }

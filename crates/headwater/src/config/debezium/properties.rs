@@ -23,6 +23,9 @@ const OLD_NAMES: &[(&str, &str)] = &[
     ("unavailable.value.placeholder", "toasted.value.placeholder"),
 ];
 
+/// The whole name of the topic of transactions, in 1.x.
+pub(super) const TRANSACTION_TOPIC: &str = "transaction.topic";
+
 /// The properties, what was taken of them, and what is wrong so far.
 pub(super) struct Properties {
     values: BTreeMap<String, String>,
@@ -37,8 +40,7 @@ impl Properties {
         let mut read =
             Properties { values: BTreeMap::new(), asked: BTreeSet::new(), faults: Vec::new(), notes: Vec::new() };
         for (name, value) in properties {
-            // In a replacement `${name}` is a group of the expression.
-            let value = match name.ends_with("replacement") {
+            let value = match is_template(name) {
                 true => Ok(value.clone()),
                 false => resolve(value, environment),
             };
@@ -121,6 +123,14 @@ impl Properties {
         taken.collect()
     }
 
+    /// Takes a property whose values mean nothing here but for one, which is its default and needs no note.
+    pub fn noted(&mut self, name: &str, default: &str, allowed: &[&str], why: &str) {
+        let allowed: Vec<(&str, &str)> = allowed.iter().map(|word| (*word, *word)).collect();
+        if self.choice(name, &allowed).is_some_and(|value| value != default) {
+            self.note(name, why);
+        }
+    }
+
     /// Takes a property that only one value of can be honoured, which is also its default.
     pub fn only(&mut self, name: &str, allowed: &str, why: &str) {
         if let Some(value) = self.take(name)
@@ -146,7 +156,9 @@ impl Properties {
                 Some(Known::Meaningless(why)) => self.note(&name, why),
                 Some(Known::NotYet(why)) => self.fault(&name, format!("not yet honoured: {why}")),
                 None => {
-                    let hint = nearest(&name, asked.iter().map(String::as_str).chain(known::names()));
+                    let names: Vec<String> = known::names().collect();
+                    let known = asked.iter().chain(&names).map(String::as_str);
+                    let hint = nearest(&name, known);
                     let hint = hint.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
                     self.fault(&name, format!("this property is not known here{hint}"));
                 }
@@ -159,6 +171,11 @@ impl Properties {
     pub fn finish_without_rest(self) -> Vec<Fault> {
         self.faults
     }
+}
+
+/// Whether `${name}` in the value of this property is its own: a group of an expression, or the name of the source.
+pub(in crate::config) fn is_template(property: &str) -> bool {
+    property.ends_with("replacement") || property == TRANSACTION_TOPIC
 }
 
 /// Puts environment variables in for `${NAME}` and `${env:NAME}`.

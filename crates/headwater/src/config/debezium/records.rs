@@ -2,7 +2,7 @@
 //!
 //! Invariant: a default here is Debezium's of the connector's newest version. Start at [`options`].
 
-use super::properties::Properties;
+use super::properties::{Properties, TRANSACTION_TOPIC};
 use super::{patterns, transforms};
 use headwater_format::debezium::options::{
     BigintUnsigned, BinaryMode, ColumnAction, ColumnRule, Compat, Connector, ContextHeaders, Converter, DecimalMode,
@@ -115,9 +115,24 @@ fn values_of_postgres(properties: &mut Properties, options: &mut Options) {
     let digits = properties.number("money.fraction.digits", 0, 18).and_then(|digits| u8::try_from(digits).ok());
     options.money_fraction_digits = digits.unwrap_or(options.money_fraction_digits);
     options.include_unknown_datatypes = properties.flag("include.unknown.datatypes", false);
-    if let Some(placeholder) = properties.take("unavailable.value.placeholder") {
+    if let Some(placeholder) = placeholder(properties) {
         options.unavailable_placeholder = placeholder;
     }
+}
+
+/// `unavailable.value.placeholder`: a text, or behind `hex:` the bytes of one.
+fn placeholder(properties: &mut Properties) -> Option<String> {
+    let name = "unavailable.value.placeholder";
+    let value = properties.take(name)?;
+    let Some(digits) = value.strip_prefix("hex:") else { return Some(value) };
+    let is_hex = digits.len() % 2 == 0 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+    let text = bytes.filter(|_| is_hex).and_then(|bytes| String::from_utf8(bytes).ok());
+    if text.is_none() {
+        properties.fault(name, "behind hex: stand the octets of a text in UTF-8, two digits each".into());
+    }
+    text
 }
 
 /// Which records a change makes, and what stands beside its rows.
@@ -128,8 +143,14 @@ fn events(properties: &mut Properties, options: &mut Options) {
     options.transaction_metadata = properties.flag("provide.transaction.metadata", false);
     properties.only("source.struct.version", "v2", "the source block is that of version 2");
     let words = properties.words("skipped.operations");
+    let truncates = properties.choice("truncate.handling.mode", &[("include", true), ("skip", false)]);
     if words.is_empty() {
+        // The name of 1.x.
+        options.skipped.truncate = truncates.map_or(options.skipped.truncate, |included| !included);
         return;
+    }
+    if truncates.is_some() {
+        properties.note("truncate.handling.mode", "skipped.operations stands beside it and counts");
     }
     let mut skipped = Skipped { create: false, update: false, delete: false, truncate: false };
     for word in &words {
@@ -158,11 +179,23 @@ fn topics(properties: &mut Properties, options: &mut Options) {
     text("topic.delimiter", &mut options.topic_delimiter);
     text("topic.transaction", &mut options.transaction_topic);
     text("topic.heartbeat.prefix", &mut options.heartbeat_prefix);
+    transaction_topic(properties, options);
     options.heartbeat_topic = properties.take("topic.heartbeat.name");
     if properties.take("topic.cache.size").is_some() {
         properties.note("topic.cache.size", "names of topics are made once");
     }
     (options.topic_naming, options.topic_parts) = topic_naming(properties);
+}
+
+/// The whole name of the topic of transactions, as 1.x has it. What stands behind the prefix is kept.
+fn transaction_topic(properties: &mut Properties, options: &mut Options) {
+    let Some(name) = properties.take(TRANSACTION_TOPIC) else { return };
+    let name = name.replace("${database.server.name}", &options.prefix);
+    let before = format!("{}{}", options.prefix, options.topic_delimiter);
+    match name.strip_prefix(&before) {
+        Some(end) if !end.is_empty() => options.transaction_topic = end.to_owned(),
+        _ => properties.fault(TRANSACTION_TOPIC, format!("only names that begin with {before:?} are honoured")),
+    }
 }
 
 /// `topic.naming.strategy`. Without one, parts are those of the connector's default.

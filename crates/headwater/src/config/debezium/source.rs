@@ -14,6 +14,11 @@ const SLOT: &str = "debezium";
 const PUBLICATION: &str = "dbz_publication";
 /// The longest time that a property may say, in milliseconds.
 const TIME_MS_MAX: u64 = 86_400_000;
+/// How often a slot hears of its source, at the most and at the least.
+const STATUS_MS_MIN: u64 = 100;
+const STATUS_MS_MAX: u64 = 30_000;
+/// Readers of a snapshot at most.
+const SNAPSHOT_THREADS_MAX: u64 = 64;
 /// Partitions of a topic at most.
 const PARTITIONS_MAX: u64 = 10_000;
 /// How often an idle MySQL or MariaDB is heard of unless its source says otherwise, and the most often that it may say.
@@ -47,7 +52,7 @@ pub(super) fn settings(
     settings.insert("snapshot".into(), json!(snapshot(properties, postgres, further)));
     snapshot_rows(properties, postgres, &mut settings);
     // One reader, because Debezium's markers of first and last rows follow the order of the tables.
-    let workers = properties.number("snapshot.max.threads", 1, 64).unwrap_or(1);
+    let workers = properties.number("snapshot.max.threads", 1, SNAPSHOT_THREADS_MAX).unwrap_or(1);
     settings.insert("snapshot_workers".into(), json!(workers));
     if postgres {
         slot_and_publication(properties, &mut settings);
@@ -56,18 +61,39 @@ pub(super) fn settings(
             settings.insert("server_id".into(), json!(id));
         }
         properties.only("database.server.id.offset", "10000", "one task has one number");
-        properties.only("inconsistent.schema.handling.mode", "fail", "no row is passed over");
+        failure_handling(properties, "inconsistent.schema.handling.mode");
         // The text of each statement is kept for the records that show it.
         settings.insert("statements".into(), json!(properties.is("include.query", "true")));
         schema_changes(properties);
     }
-    properties.only("event.processing.failure.handling.mode", "fail", "no change is passed over");
-    properties.only("event.deserialization.failure.handling.mode", "fail", "no change is passed over");
+    failure_handling(properties, "event.processing.failure.handling.mode");
+    failure_handling(properties, "event.deserialization.failure.handling.mode");
+    channels(properties);
     heartbeat(properties, postgres, &mut settings, further);
     further.keys = keys(properties);
     let partitions = properties.number("topic.creation.default.partitions", 1, PARTITIONS_MAX);
     further.partitions = partitions.and_then(|count| u32::try_from(count).ok());
     Value::Object(settings)
+}
+
+fn failure_handling(properties: &mut Properties, name: &str) {
+    let why = "nothing is passed over here: an error stops the source, which names it";
+    properties.noted(name, "fail", &["fail", "warn", "skip", "ignore"], why);
+}
+
+/// Channels that nothing comes by, and those that say no more than the log does.
+fn channels(properties: &mut Properties) {
+    for (name, harmless, why) in [
+        ("signal.enabled.channels", &["source"][..], "without signal.data.collection there is no signal"),
+        ("notification.enabled.channels", &["log", "jmx"], "the log and the status tell of snapshots"),
+    ] {
+        let channels = properties.words(name);
+        match channels.iter().find(|channel| !harmless.contains(&channel.as_str())) {
+            Some(other) => properties.fault(name, format!("not yet honoured: the channel {other:?}")),
+            None if channels.is_empty() => {}
+            None => properties.note(name, why),
+        }
+    }
 }
 
 fn url(properties: &mut Properties, connector: Connector, database: &str) -> String {
@@ -82,8 +108,21 @@ fn url(properties: &mut Properties, connector: Connector, database: &str) -> Str
     match connector {
         Connector::Mysql => format!("mysql://{who}@{}", place(3306)),
         Connector::Mariadb => format!("mariadb://{who}@{}", place(3306)),
-        Connector::Postgresql => format!("postgres://{who}@{}/{}", place(5432), escape(database)),
+        Connector::Postgresql => {
+            format!("postgres://{who}@{}/{}{}", place(5432), escape(database), parameters(properties))
+        }
     }
+}
+
+/// What PostgreSQL's driver is told, as far as a URL says the same.
+fn parameters(properties: &mut Properties) -> String {
+    let bindings = ["disable", "prefer", "require"].map(|word| (word, word));
+    let binding = properties.choice("database.channelBinding", &bindings).map(str::to_owned);
+    let name = properties.take("database.ApplicationName");
+    let given = [("application_name", name), ("channel_binding", binding)];
+    let given = given.iter().filter_map(|(name, value)| Some(format!("{name}={}", escape(value.as_deref()?))));
+    let given = given.collect::<Vec<_>>().join("&");
+    if given.is_empty() { given } else { format!("?{given}") }
 }
 
 /// Percent-encodes all that is no letter, digit, `-`, `.`, `_` or `~`.
@@ -219,7 +258,14 @@ fn snapshot_rows(properties: &mut Properties, postgres: bool, settings: &mut Map
 }
 
 fn slot_and_publication(properties: &mut Properties, settings: &mut Map<String, Value>) {
-    let plugins = [("pgoutput", true), ("decoderbufs", false)];
+    let plugins = [
+        ("pgoutput", true),
+        ("decoderbufs", false),
+        ("wal2json", false),
+        ("wal2json_streaming", false),
+        ("wal2json_rds", false),
+        ("wal2json_rds_streaming", false),
+    ];
     if properties.choice("plugin.name", &plugins) == Some(false) {
         properties.note("plugin.name", "the log is read by pgoutput; the records are the same");
     }
@@ -235,8 +281,13 @@ fn slot_and_publication(properties: &mut Properties, settings: &mut Map<String, 
     settings.insert("publish_via_partition_root".into(), json!(root));
     // As Debezium reads them: each partition and each table above it.
     settings.insert("snapshot_scope".into(), json!("every"));
-    if let Some(ms) = properties.number("status.update.interval.ms", 100, 30_000) {
-        settings.insert("status_interval".into(), json!(format!("{ms}ms")));
+    let status = "status.update.interval.ms";
+    if let Some(ms) = properties.number(status, 0, TIME_MS_MAX) {
+        let kept = ms.clamp(STATUS_MS_MIN, STATUS_MS_MAX);
+        if kept != ms {
+            properties.note(status, &format!("the slot hears of the source every {kept} ms"));
+        }
+        settings.insert("status_interval".into(), json!(format!("{kept}ms")));
     }
     properties.only("slot.drop.on.stop", "false", "the slot stays until it is dropped by hand");
     properties.only("lsn.flush.mode", "connector", "the slot is confirmed by the source alone");

@@ -377,7 +377,17 @@ fn what_cannot_be_honoured_is_named() {
         ("mysql", "signal.data.collection", "a.b", "not yet honoured: signals"),
         ("mysql", "converters", "c", "not yet honoured: custom converters"),
         ("mysql", "include.schema.changes", "true", "not yet honoured"),
-        ("mysql", "event.processing.failure.handling.mode", "skip", "only fail is honoured"),
+        ("mysql", "event.processing.failure.handling.mode", "forget", "allowed are fail, warn, skip"),
+        ("mysql", "signal.enabled.channels", "source,kafka", "not yet honoured: the channel \"kafka\""),
+        ("mysql", "notification.enabled.channels", "sink", "not yet honoured: the channel \"sink\""),
+        ("mysql", "database.sessionVariables", "sql_mode=ANSI", "not yet honoured: variables of the session"),
+        ("mysql", "driver.sessionVariables", "sql_mode=ANSI", "not yet honoured: variables of the session"),
+        ("mysql", "database.allowPublicKeyRetreival", "true", "did you mean database.allowPublicKeyRetrieval?"),
+        ("mysql", "topic.creation.groups", "g", "not yet honoured: groups of topics"),
+        ("mysql", "topic.creation.g.partitions", "3", "not yet honoured: groups of topics"),
+        ("mysql", "transaction.topic", "tx", "only names that begin with \"p.\""),
+        ("mysql", "snapshot.custom.class", "org.example.Mine", "not yet honoured: custom snapshotters"),
+        ("mysql", "gtid.source.includes", "a", "not yet honoured: a choice of GTID sources"),
         ("mysql", "value.converter", "io.confluent.connect.avro.AvroConverter", "not yet honoured: io.confluent"),
         ("mysql", "transforms", "t", "it is missing"),
         ("mysql", "database.includ.list", "a", "did you mean database.include.list?"),
@@ -386,7 +396,10 @@ fn what_cannot_be_honoured_is_named() {
         ("mysql", "database.password", "${NOBODY}", "the environment variable NOBODY is not set"),
         ("mysql", "database.password", "${vault:path:key}", "is not the name of an environment variable"),
         ("postgresql", "snapshot.mode", "recovery", "allowed are initial"),
-        ("postgresql", "plugin.name", "wal2json", "allowed are pgoutput"),
+        ("postgresql", "plugin.name", "test_decoding", "allowed are pgoutput"),
+        ("postgresql", "unavailable.value.placeholder", "hex:c", "two digits each"),
+        ("postgresql", "unavailable.value.placeholder", "hex:ff", "octets of a text in UTF-8"),
+        ("postgresql", "database.options", "-c a=b", "not yet honoured: variables of the session"),
         ("postgresql", "slot.drop.on.stop", "true", "only false is honoured"),
         ("postgresql", "replica.identity.autoset.values", "a.b:SOME", "TABLES:IDENTITY"),
         ("postgresql", "event.converting.failure.handling.mode", "fail", "not honoured yet"),
@@ -404,6 +417,89 @@ fn what_cannot_be_honoured_is_named() {
     let faults =
         read(&with("mysql", &[("connector.class", "io.debezium.connector.mongodb.MongoDbConnector")])).unwrap_err();
     assert!(faults.contains("is not a source here"), "{faults}");
+}
+
+#[test]
+fn what_means_nothing_here_is_a_note() {
+    for (kind, name, value) in [
+        ("mysql", "event.processing.failure.handling.mode", "warn"),
+        ("mysql", "event.deserialization.failure.handling.mode", "ignore"),
+        ("mysql", "inconsistent.schema.handling.mode", "skip"),
+        ("mysql", "signal.enabled.channels", "source"),
+        ("mysql", "signal.poll.interval.ms", "5000"),
+        ("mysql", "notification.enabled.channels", "log,jmx"),
+        ("mysql", "topic.creation.default.replication.factor", "3"),
+        ("mysql", "database.allowPublicKeyRetrieval", "true"),
+        ("mysql", "driver.connectionTimeZone", "UTC"),
+        ("mysql", "driver.whatever", "x"),
+        ("mysql", "database.jdbc.protocol", "jdbc:mariadb"),
+        ("mysql", "binlog.net.read.timeout", "30"),
+        ("mysql", "ddl.parser.type", "antlr"),
+        ("mysql", "guardrail.collections.max", "10"),
+        ("mysql", "snapshot.max.threads.multiplier", "2"),
+        ("mysql", "resolve.create.table.like.schema", "true"),
+        ("postgresql", "status.update.interval.ms", "60000"),
+        ("postgresql", "plugin.name", "wal2json_rds_streaming"),
+        ("postgresql", "snapshot.max.threads", "4"),
+        ("postgresql", "lsn.flush.timeout.ms", "30000"),
+        ("postgresql", "offset.mismatch.strategy", "trust_slot"),
+        ("postgresql", "database.socketTimeout", "60"),
+    ] {
+        let notes = read(&with(kind, &[(name, value)])).unwrap().notes;
+        assert!(notes.iter().any(|note| note.starts_with(&format!("{name}: "))), "{name}: {notes:?}");
+    }
+    // What is the default needs none.
+    let notes = read(&with("mysql", &[("inconsistent.schema.handling.mode", "fail")])).unwrap().notes;
+    assert!(!notes.iter().any(|note| note.starts_with("inconsistent")), "{notes:?}");
+}
+
+#[test]
+fn old_names_mean_what_they_meant() {
+    let format = |kind, more: &[(&str, &str)]| read(&with(kind, more)).unwrap().format;
+    assert_eq!(format("mysql", &[("transaction.topic", "${database.server.name}.tx.all")]).transaction_topic, "tx.all");
+    assert!(!format("postgresql", &[("truncate.handling.mode", "include")]).skipped.truncate);
+    assert!(format("postgresql", &[("truncate.handling.mode", "skip")]).skipped.truncate);
+    assert!(
+        format("postgresql", &[("truncate.handling.mode", "include"), ("skipped.operations", "t")]).skipped.truncate
+    );
+    assert_eq!(format("postgresql", &[("unavailable.value.placeholder", "hex:c3a9")]).unavailable_placeholder, "é");
+    assert_eq!(format("postgresql", &[("toasted.value.placeholder", "gone")]).unavailable_placeholder, "gone");
+    let unwrapped = |more: &[(&str, &str)]| {
+        let own = more.iter().map(|(name, value)| (format!("transforms.u.{name}"), (*value).to_owned()));
+        let mut properties = base("mysql");
+        properties.insert("transforms".into(), "u".into());
+        properties.insert("transforms.u.type".into(), "io.debezium.transforms.UnwrapFromEnvelope".into());
+        properties.extend(own);
+        match &read(&properties).unwrap().format.transforms[0].step {
+            headwater_format::debezium::options::Step::Unwrap(unwrap) => unwrap.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (mode, drop_tombstones, expected) in [
+        ("", "", "Tombstone"),
+        ("", "true", "Drop"),
+        ("", "false", "OnlyTombstone"),
+        ("drop", "", "Drop"),
+        ("drop", "false", "OnlyTombstone"),
+        ("none", "", "Tombstone"),
+        ("none", "false", "NullWithTombstone"),
+        ("rewrite", "", "Rewrite"),
+        ("rewrite", "false", "RewriteWithTombstone"),
+    ] {
+        let unwrap = unwrapped(&[("delete.handling.mode", mode), ("drop.tombstones", drop_tombstones)]);
+        assert_eq!(format!("{:?}", unwrap.deletes), expected, "{mode} {drop_tombstones}");
+    }
+    let unwrap = unwrapped(&[("add.source.fields", "version,db"), ("operation.header", "true")]);
+    assert_eq!((unwrap.fields, unwrap.headers), (vec!["version".to_owned(), "db".to_owned()], vec!["op".to_owned()]));
+    let read = read(&with("mysql", &[("connector.adapter", "mariadb")])).unwrap();
+    assert_eq!((read.kind, read.format.context_headers.unwrap().connector), ("mariadb", "mariadb".to_owned()));
+}
+
+#[test]
+fn what_a_url_can_say_stands_in_it() {
+    let more = [("database.ApplicationName", "debezium shop"), ("database.channelBinding", "require")];
+    let url = read(&with("postgresql", &more)).unwrap().settings["url"].clone();
+    assert_eq!(url, "postgres://cdc:secret@db:5432/gold?application_name=debezium%20shop&channel_binding=require");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use headwater_format::debezium::options::{DeleteHandling, Predicate, Step, Test,
 use std::collections::BTreeMap;
 
 const UNWRAP: &str = "io.debezium.transforms.ExtractNewRecordState";
+/// What it was called in 0.x.
+const OLD_UNWRAP: &str = "io.debezium.transforms.UnwrapFromEnvelope";
 const REGEX_ROUTER: &str = "org.apache.kafka.connect.transforms.RegexRouter";
 const LOGICAL_ROUTER: &str = "io.debezium.transforms.ByLogicalTableRouter";
 const TOPIC_NAME: &str = "org.apache.kafka.connect.transforms.predicates.TopicNameMatches";
@@ -27,7 +29,7 @@ pub(super) fn chain(properties: &mut Properties) -> Vec<Transform> {
         let type_name = format!("{own}type");
         let step = match properties.required(&type_name).as_deref() {
             None => None,
-            Some(UNWRAP) => Some(Step::Unwrap(unwrap(properties, &own))),
+            Some(UNWRAP | OLD_UNWRAP) => Some(Step::Unwrap(unwrap(properties, &own))),
             Some(REGEX_ROUTER) => Some(regex_router(properties, &own)),
             Some(LOGICAL_ROUTER) => Some(logical_router(properties, &own)),
             Some(other) => {
@@ -86,15 +88,18 @@ fn unwrap(properties: &mut Properties, own: &str) -> Unwrap {
     let named = |name: &str| format!("{own}{name}");
     for name in ["drop.fields.header.name", "drop.fields.from.key", "drop.fields.keep.schema.compatible"] {
         if properties.take(&named(name)).is_some() {
-            properties.fault(&named(name), "not yet honoured: fields that are left out".into());
+            properties.note(&named(name), "no header of a record lists fields here, so none is left out");
         }
     }
     let deletes = deletes(properties, own);
+    // Names of 1.0: fields of the source block, and the operation as a header.
+    let old_fields = properties.words(&named("add.source.fields"));
+    let old_header = properties.flag(&named("operation.header"), false);
     Unwrap {
         deletes,
-        fields: properties.words(&named("add.fields")),
+        fields: [properties.words(&named("add.fields")), old_fields].concat(),
         fields_prefix: properties.take(&named("add.fields.prefix")).unwrap_or_else(|| ADDED_PREFIX.to_owned()),
-        headers: properties.words(&named("add.headers")),
+        headers: [properties.words(&named("add.headers")), vec!["op".to_owned(); old_header.into()]].concat(),
         headers_prefix: properties.take(&named("add.headers.prefix")).unwrap_or_else(|| ADDED_PREFIX.to_owned()),
         route_by: properties.take(&named("route.by.field")),
         replace_null: properties.flag(&named("replace.null.with.default"), true),
@@ -119,17 +124,14 @@ fn deletes(properties: &mut Properties, own: &str) -> DeleteHandling {
         }
         return mode;
     }
-    match (old, drop_tombstones) {
-        (None, None) => DeleteHandling::default(),
-        (Some("rewrite"), Some(false)) => DeleteHandling::RewriteWithTombstone,
-        (Some("rewrite"), _) => DeleteHandling::Rewrite,
-        (Some("none"), None | Some(true)) => DeleteHandling::Tombstone,
-        (None | Some("drop"), None | Some(true)) => DeleteHandling::Drop,
-        _ => {
-            properties
-                .fault(&old_drop, "tombstones that stay are honoured by delete.tombstone.handling.mode alone".into());
-            DeleteHandling::default()
-        }
+    match (old, drop_tombstones.unwrap_or(true)) {
+        (None, _) if drop_tombstones.is_none() => DeleteHandling::default(),
+        (Some("rewrite"), true) => DeleteHandling::Rewrite,
+        (Some("rewrite"), false) => DeleteHandling::RewriteWithTombstone,
+        (Some("none"), true) => DeleteHandling::Tombstone,
+        (Some("none"), false) => DeleteHandling::NullWithTombstone,
+        (_, true) => DeleteHandling::Drop,
+        (_, false) => DeleteHandling::OnlyTombstone,
     }
 }
 
