@@ -139,6 +139,7 @@ fn a_connector_of_postgresql_is_read_as_it_was_posted() {
               "slot_failover": true,
               "snapshot": "initial",
               "snapshot_scope": "every",
+              "snapshot_workers": 1,
               "status_interval": "500ms",
               "tables": [
                 "/public.person12/",
@@ -440,7 +441,6 @@ fn what_means_nothing_here_is_a_note() {
         ("mysql", "resolve.create.table.like.schema", "true"),
         ("postgresql", "status.update.interval.ms", "60000"),
         ("postgresql", "plugin.name", "wal2json_rds_streaming"),
-        ("postgresql", "snapshot.max.threads", "4"),
         ("postgresql", "lsn.flush.timeout.ms", "30000"),
         ("postgresql", "offset.mismatch.strategy", "trust_slot"),
         ("postgresql", "database.socketTimeout", "60"),
