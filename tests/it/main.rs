@@ -29,6 +29,7 @@ mod postgres_crash; // kills of PostgreSQL, its reader and the power, with trans
 mod postgres_laggards; // followers of PostgreSQL that are away, and what the slot holds meanwhile
 #[cfg(feature = "failpoints")]
 mod postgres_points; // a crash at every edge of PostgreSQL's reader
+mod postgres_slot; // what a source keeps on PostgreSQL's side
 #[cfg(feature = "failpoints")]
 mod postgres_snapshot; // PostgreSQL's snapshots beside its stream
 #[cfg(feature = "failpoints")]

@@ -50,6 +50,11 @@ impl ConfiguredSource {
             Err(error) => vec![Finding { fatal: true, message: error.to_string(), remedy: None }],
         }
     }
+
+    /// Removes what the source keeps on its server; answers what was there.
+    pub fn detach(&self, all: bool) -> Result<Vec<String>> {
+        self.kind.detach(&self.name, &self.settings, all)
+    }
 }
 
 /// What `check` found at a source or a target.

@@ -36,6 +36,10 @@ pub trait SourceType: Sync {
 
     /// Connects and lists what is missing or dangerous; changes nothing.
     fn check(&self, name: &str, settings: &Value) -> Result<Vec<Finding>, ConfigError>;
+
+    /// Removes what the source keeps on its server, where `all` says so also what others may use too; answers what was
+    /// there, for people.
+    fn detach(&self, name: &str, settings: &Value, all: bool) -> headwater_model::Result<Vec<String>>;
 }
 
 /// What is wrong with the settings of a source.

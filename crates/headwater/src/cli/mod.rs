@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod dead_letters;
+mod detach;
 mod folder;
 mod instance;
 mod journal;
@@ -80,6 +81,7 @@ enum Command {
     Pause(sinks::Pause),
     Resume(sinks::Resume),
     Rebuild(sinks::Rebuild),
+    Detach(detach::Detach),
     Config(config::Config),
 }
 
@@ -111,6 +113,7 @@ impl Command {
             Command::Pause(command) => command.run(global),
             Command::Resume(command) => command.run(global),
             Command::Rebuild(command) => command.run(global),
+            Command::Detach(command) => command.run(global),
             Command::Config(command) => command.run(global),
         }
     }

@@ -43,3 +43,8 @@ pub fn report(report: &miette::Report) {
 pub fn failure(message: impl Display, help: impl Display) -> miette::Report {
     miette::miette!(help = help.to_string(), "{message}")
 }
+
+/// An error of a connector or of the engine, whose text says what to do.
+pub fn stopped(error: headwater_model::Error) -> miette::Report {
+    miette::miette!("{error}")
+}

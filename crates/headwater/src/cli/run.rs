@@ -4,7 +4,7 @@
 //! [`Run::run`].
 
 use super::output::failure;
-use super::{Global, Outcome};
+use super::{Global, Outcome, output};
 use crate::http::{Server, Shared};
 use crate::{config, instance, log};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -40,7 +40,7 @@ impl Run {
         }
         // Failing means that a recorder is installed already, which only happens in tests.
         let metrics = PrometheusBuilder::new().install_recorder().ok();
-        let instance = Arc::new(instance::Instance::start(&config).map_err(explain)?);
+        let instance = Arc::new(instance::Instance::start(&config).map_err(output::stopped)?);
         let server = Server::start(listener, Shared::new(instance.clone(), metrics))
             .map_err(|error| miette::miette!("HTTP cannot be served: {error}"))?;
         tracing::info!(
@@ -53,15 +53,11 @@ impl Run {
         );
         let received = signals.recv().unwrap_or("the end of the signal thread");
         tracing::info!(signal = received, "stopping; a second signal ends it at once");
-        instance.stop().map_err(explain)?;
+        instance.stop().map_err(output::stopped)?;
         drop(server);
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn explain(error: headwater_model::Error) -> miette::Report {
-    miette::miette!("{error}")
 }
 
 /// Sets up what `FAILPOINTS` says. A panic, in whichever thread, ends the process where it stands, as a crash does.

@@ -61,6 +61,10 @@ impl SourceType for Fake {
     fn check(&self, _: &str, _: &Value) -> Result<Vec<headwater_source::Finding>, headwater_source::ConfigError> {
         Ok(Vec::new())
     }
+
+    fn detach(&self, _: &str, _: &serde_json::Value, _: bool) -> headwater_model::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A source that is never run.

@@ -61,6 +61,10 @@ impl SourceType for MySql {
     fn check(&self, name: &str, settings: &Value) -> Result<Vec<Finding>, ConfigError> {
         Ok(check::check(&options(name, settings)?))
     }
+
+    fn detach(&self, _name: &str, _settings: &Value, _all: bool) -> headwater_model::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 impl SourceType for MariaDb {
@@ -86,6 +90,10 @@ impl SourceType for MariaDb {
 
     fn check(&self, name: &str, settings: &Value) -> Result<Vec<Finding>, ConfigError> {
         Ok(check::check(&options(name, settings)?))
+    }
+
+    fn detach(&self, _name: &str, _settings: &Value, _all: bool) -> headwater_model::Result<Vec<String>> {
+        Ok(Vec::new())
     }
 }
 

@@ -8,6 +8,7 @@ mod catalogue;
 pub mod check;
 pub mod config;
 pub mod decode;
+mod detach;
 pub mod failure;
 pub mod identity;
 mod in_progress;
@@ -55,6 +56,11 @@ impl SourceType for Postgres {
 
     fn check(&self, name: &str, settings: &Value) -> Result<Vec<Finding>, ConfigError> {
         Ok(check::check(&options(name, settings)?))
+    }
+
+    fn detach(&self, name: &str, settings: &Value, all: bool) -> headwater_model::Result<Vec<String>> {
+        let options = options(name, settings).map_err(|error| headwater_model::Error::stop(error.to_string()))?;
+        detach::detach(&options, all)
     }
 }
 

@@ -126,6 +126,13 @@ pub fn create(
     temporary: bool,
     failover: bool,
 ) -> wire::Result<Created> {
+    if failover && server.version < since::FAILOVER {
+        tracing::warn!(
+            slot = name,
+            server = server.title(),
+            "slots are kept on standbys from PostgreSQL 17 on; this one is not"
+        );
+    }
     let lasting = if temporary { " TEMPORARY" } else { "" };
     let options = match failover && server.version >= since::FAILOVER {
         true => "(SNAPSHOT 'export', FAILOVER true)",

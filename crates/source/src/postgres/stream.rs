@@ -198,7 +198,7 @@ impl PostgresSource {
             "following the log"
         );
         let wire = start::stream(&options, connection, &server, transactions.position())?;
-        let mut stream = Stream::new(&options, wire, &server, transactions, catalogue);
+        let mut stream = Stream::new(&options, self.host, wire, &server, transactions, catalogue);
         let ended = stream.follow(intake);
         self.streamed.clone_from(stream.transactions.streamed());
         match ended {
@@ -314,12 +314,12 @@ impl PostgresSource {
 }
 
 /// Runs the heartbeat's statement until the answer is dropped, on a connection of its own each time.
-fn beat(options: &Options) -> Result<Option<Heart>> {
+fn beat(options: &Options, host: usize) -> Result<Option<Heart>> {
     let Some(heartbeat) = &options.heartbeat_query else { return Ok(None) };
     let (name, mut options) = (options.name.clone(), options.clone());
     options.connection.read_timeout = Some(STATEMENT_TIMEOUT);
     let run = move |statement: &str| {
-        let mut connection = start::connect_session(&options, 0)?;
+        let mut connection = start::connect_session(&options, host)?;
         connection.execute(statement).map_err(|error| failure::of_connection(&options.name, error))?;
         connection.close();
         Ok(())
@@ -337,6 +337,8 @@ fn not_ours(options: &Options, error: NotPosition) -> Error {
 /// The slot's stream as it arrives.
 struct Stream<'o> {
     options: &'o Options,
+    /// The server's number among the hosts.
+    host: usize,
     wire: Replication,
     reader: Reader,
     in_progress: InProgress,
@@ -363,6 +365,7 @@ struct Stream<'o> {
 impl<'o> Stream<'o> {
     fn new(
         options: &'o Options,
+        host: usize,
         wire: Replication,
         server: &Server,
         transactions: Transactions,
@@ -371,6 +374,7 @@ impl<'o> Stream<'o> {
         let now = Instant::now();
         Stream {
             options,
+            host,
             wire,
             reader: Reader::default(),
             in_progress: InProgress::default(),
@@ -502,7 +506,7 @@ impl<'o> Stream<'o> {
         self.confirm(intake)?;
         let is_snapshotting = self.transactions.snapshot.is_some();
         if self.heart.is_none() && !is_snapshotting {
-            self.heart = beat(self.options)?;
+            self.heart = beat(self.options, self.host)?;
         }
         if is_snapshotting != self.reported_snapshot
             || self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT)
