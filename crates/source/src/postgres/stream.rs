@@ -545,3 +545,7 @@ impl<'o> Stream<'o> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile_tests;
