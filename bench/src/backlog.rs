@@ -19,13 +19,7 @@ const NAME: &str = "backlog";
 
 /// Measures MySQL, and MariaDB beside it.
 pub fn run(bench: &mut Bench) -> Result {
-    let peer = match product::build(&product::root().join("bench/peers/Cargo.toml"), "headwater-bench-peers") {
-        Ok(peer) => Some(peer),
-        Err(error) => {
-            bench.report.note(format!("no peer in `backlog`: {error}"));
-            None
-        }
-    };
+    let peer = product::peers(bench, NAME);
     for flavor in [Flavor::MySql, Flavor::MariaDb10] {
         // The crate knows MySQL's events alone.
         let peer = peer.as_deref().filter(|_| flavor == Flavor::MySql);
@@ -62,7 +56,7 @@ fn measure_server(bench: &mut Bench, flavor: Flavor, peer: Option<&Path>) -> Res
         ours.0.push(cost);
         peaks.push(peak_mb);
         if let Some(peer) = peer {
-            let arguments = [database.url(), file.clone(), offset.to_string(), rows.to_string()];
+            let arguments = ["mysql".to_owned(), database.url(), file.clone(), offset.to_string(), rows.to_string()];
             theirs.0.push(measure::run(Command::new(peer).args(arguments))?);
         }
         raw.0.push(copy_log(&database, &file, offset)?);

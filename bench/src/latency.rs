@@ -2,20 +2,22 @@
 //!
 //! The clock of a transaction starts just before it is sent to the database, so the commit itself counts, the same for
 //! both sides; it ends when Redis announces the SET of its key. Invariant: both sides read the same database and write
-//! into the same Redis, one after the other. Start at [`run`].
+//! into the same Redis, one after the other. Start at [`mysql`]
+//! and [`postgres`].
 
 use crate::Bench;
-use crate::floor::Floor;
-use crate::load::{ORDERS, Sent, log_end, paced};
+use crate::floor::{Floor, Start};
+use crate::load::{self, Sent, Statements, log_end, paced};
 use crate::measure::percentile;
+use crate::postgres;
 use crate::product::{Instance, source};
 use crate::report::{Figure, Wanted};
 use crate::watch::Watch;
-use headwater_testkit::{Database, Flavor, Redis, Result, TestFolder};
+use headwater_testkit::{Database, Flavor, Postgres, PostgresRelease, Redis, Result, TestFolder};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-const NAME: &str = "latency";
 /// How long the last transactions may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The first transactions of a run warm caches and are not counted.
@@ -37,22 +39,77 @@ impl Side {
     }
 }
 
+/// The server whose commits are watched.
+enum Server {
+    MySql(Database),
+    Postgres(Postgres),
+}
+
+impl Server {
+    fn name(&self) -> &'static str {
+        match self {
+            Server::MySql(_) => "MySQL",
+            Server::Postgres(_) => "PostgreSQL",
+        }
+    }
+
+    fn source(&self) -> String {
+        match self {
+            Server::MySql(database) => source(database, "shop.*", ", snapshot: never"),
+            Server::Postgres(postgres) => postgres::source(postgres, "shop.*"),
+        }
+    }
+
+    fn statements(&self) -> Result<Statements> {
+        match self {
+            Server::MySql(database) => load::statements(&database.url()),
+            Server::Postgres(postgres) => postgres::statements(&postgres.url(postgres::DATABASE)),
+        }
+    }
+
+    fn floor(&self, redis: &Redis, sync_file: Option<&Path>) -> Result<Floor> {
+        match self {
+            Server::MySql(database) => {
+                Floor::start(&Start::MySql(&database.url(), &log_end(database)?), redis.port(), sync_file)
+            }
+            Server::Postgres(postgres) => {
+                let url = postgres.url(postgres::DATABASE);
+                Floor::start(&Start::Postgres(&url, postgres::SLOT), redis.port(), sync_file)
+            }
+        }
+    }
+}
+
 /// Everything that stays over all runs.
 struct Stage {
-    database: Database,
+    /// As it is named on the command line.
+    benchmark: &'static str,
+    server: Server,
     redis: Redis,
     /// The next row's id: no key is written twice.
     next_id: u64,
     lasts: Duration,
 }
 
-/// Measures both paces, with `delivery: written` and `delivery: durable`.
-pub fn run(bench: &mut Bench) -> Result {
+/// Measures MySQL.
+pub fn mysql(bench: &mut Bench) -> Result {
     let database = bench.database(Flavor::MySql, &[])?;
-    database.try_exec(ORDERS)?;
+    database.try_exec(load::ORDERS)?;
+    measure(bench, "latency", Server::MySql(database))
+}
+
+/// Measures PostgreSQL.
+pub fn postgres(bench: &mut Bench) -> Result {
+    let postgres = bench.postgres(PostgresRelease::V15, &[])?;
+    postgres.try_exec(postgres::DATABASE, postgres::ORDERS)?;
+    measure(bench, "postgres-latency", Server::Postgres(postgres))
+}
+
+/// Measures both paces, with `delivery: written` and `delivery: durable`.
+fn measure(bench: &mut Bench, benchmark: &'static str, server: Server) -> Result {
     let redis = bench.redis()?;
     let lasts = Duration::from_secs(bench.pick(8, 2));
-    let mut stage = Stage { database, redis, next_id: 1, lasts };
+    let mut stage = Stage { benchmark, server, redis, next_id: 1, lasts };
     for durable in [false, true] {
         for per_second in [200, 2_000] {
             compare(bench, &mut stage, durable, per_second)?;
@@ -66,7 +123,7 @@ fn compare(bench: &mut Bench, stage: &mut Stage, durable: bool, per_second: u64)
     let config = format!(
         "delivery: {delivery}\n{}sinks:\n  cache:\n    redis: {{ url: \"{}\" }}\n    from: now\n    follow:\n      \
          shop.orders:\n        - {{ json: \"order:{{id}}\" }}\n",
-        source(&stage.database, "shop.*", ", snapshot: never"),
+        stage.server.source(),
         stage.redis.url()
     );
     stage.redis.try_call(&["FLUSHALL"])?;
@@ -83,7 +140,8 @@ fn compare(bench: &mut Bench, stage: &mut Stage, durable: bool, per_second: u64)
         peaks.push(instance.memory_peak_mb());
         instance.stop()?;
     }
-    let what = |of: &str| format!("MySQL → Redis, {per_second} tx/s, delivery {delivery}: {of}");
+    let server = stage.server.name();
+    let what = |of: &str| format!("{server} → Redis, {per_second} tx/s, delivery {delivery}: {of}");
     let name = if durable { "bare loop with fdatasync" } else { "bare loop" };
     let p50 = Wanted::AtMostTimesPlus { factor: 1.0, plus: if durable { 1.0 } else { 0.7 } };
     let p99 = if durable { Wanted::Told } else { Wanted::AtMostTimesPlus { factor: 2.0, plus: 3.0 } };
@@ -92,19 +150,17 @@ fn compare(bench: &mut Bench, stage: &mut Stage, durable: bool, per_second: u64)
         ("p99", ours.p99, floor.p99, p99),
         ("max", ours.max, floor.max, Wanted::Told),
     ] {
-        bench.report.add(Figure::alone(NAME, what(of), "ms", ours, wanted).against(name, floor));
+        bench.report.add(Figure::alone(stage.benchmark, what(of), "ms", ours, wanted).against(name, floor));
     }
     bench.report.note(format!("{}: {stages}", what("stages of the last run")));
-    bench.memory(NAME, &format!("{per_second} tx/s, {delivery}"), peaks);
+    bench.memory(stage.benchmark, &format!("{server}, {per_second} tx/s, {delivery}"), peaks);
     Ok(())
 }
 
 fn run_floor(stage: &mut Stage, durable: bool, per_second: u64) -> Result<Vec<f64>> {
     let folder = TestFolder::new("floor")?;
     let file = folder.path().join("log");
-    let end = log_end(&stage.database)?;
-    let sync_file = durable.then_some(file.as_path());
-    let _running = Floor::start(&stage.database.url(), &end, stage.redis.port(), sync_file)?;
+    let _running = stage.server.floor(&stage.redis, durable.then_some(file.as_path()))?;
     stage.transactions(per_second)
 }
 
@@ -114,7 +170,7 @@ impl Stage {
         let clock = Instant::now();
         let count = per_second * self.lasts.as_secs();
         let watch = Watch::start(&self.redis, self.next_id, count as usize, clock)?;
-        let sent = paced(&self.database, self.next_id, per_second, self.lasts, clock)?;
+        let sent = paced(|| self.server.statements(), self.next_id, per_second, self.lasts, clock)?;
         headwater_testkit::wait_until(LIMIT, "every transaction to be visible", || watch.seen() >= count)?;
         self.next_id += count;
         Ok(times(&sent, &watch))

@@ -132,6 +132,15 @@ pub fn ballast(database: &Database, bytes: u64) -> Result {
     database.try_exec(&"INSERT INTO shop.ballast SELECT body FROM shop.seed;\n".repeat(copies as usize))
 }
 
+/// Runs statements over a connection of its own, one after the other.
+pub type Statements = Box<dyn FnMut(&str) -> Result + Send>;
+
+/// Statements for the database at `url`, without encryption.
+pub fn statements(url: &str) -> Result<Statements> {
+    let mut link = connect(url)?;
+    Ok(Box::new(move |sql| link.execute(sql).map(|_| ()).map_err(|error| Error::new(format!("the load: {error}")))))
+}
+
 /// When each transaction of a paced load was sent, in nanoseconds since `clock`; 0 for none.
 pub struct Sent {
     /// By number, from 0.
@@ -142,20 +151,27 @@ pub struct Sent {
 
 /// Commits single-row transactions for `lasts` at `per_second`, each at its time whatever became of those before (an open
 /// loop). A transaction is one INSERT that commits by itself; its time is taken just before it is sent.
-pub fn paced(database: &Database, first_id: u64, per_second: u64, lasts: Duration, clock: Instant) -> Result<Sent> {
+///
+/// `open` opens a connection.
+pub fn paced(
+    open: impl Fn() -> Result<Statements>,
+    first_id: u64,
+    per_second: u64,
+    lasts: Duration,
+    clock: Instant,
+) -> Result<Sent> {
     let count = per_second * lasts.as_millis() as u64 / 1_000;
     let sent = Sent { at_ns: (0..count).map(|_| AtomicU64::new(0)).collect(), first_id };
     let connections = if per_second > ONE_CONNECTION_MAX { CONNECTIONS } else { 1 };
-    let open = || connect(&database.url());
-    let links: Vec<Connection> = (0..connections).map(|_| open()).collect::<Result<_>>()?;
+    let links: Vec<Statements> = (0..connections).map(|_| open()).collect::<Result<_>>()?;
     let began = Instant::now();
     std::thread::scope(|scope| {
         let writers: Vec<_> = links
             .into_iter()
             .enumerate()
-            .map(|(number, mut link)| {
+            .map(|(number, link)| {
                 let sent = &sent;
-                scope.spawn(move || write(&mut link, sent, number, connections, per_second, began, clock))
+                scope.spawn(move || write(link, sent, number, connections, per_second, began, clock))
             })
             .collect();
         writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| Error::new("a writer panicked"))?)
@@ -165,7 +181,7 @@ pub fn paced(database: &Database, first_id: u64, per_second: u64, lasts: Duratio
 
 /// Sends transactions `number`, `number + step`, … at their times.
 fn write(
-    link: &mut Connection,
+    mut link: Statements,
     sent: &Sent,
     number: usize,
     step: usize,
@@ -183,7 +199,7 @@ fn write(
             std::thread::sleep(left);
         }
         sent.at_ns[at].store(clock.elapsed().as_nanos() as u64, Ordering::Release);
-        link.execute(&sql).map_err(|error| Error::new(format!("the load: {error}")))?;
+        link(&sql)?;
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ mod latency;
 mod load;
 mod machine;
 mod measure;
+mod postgres;
 mod postgres_backlog;
+mod postgres_transaction;
 mod product;
 mod recorder;
 mod render;
@@ -46,10 +48,16 @@ const BENCHMARKS: &[Benchmark] = &[
         postgres_backlog::run,
     ),
     ("render", "changes as Debezium's records, beside serde_json printing built values", render::run),
-    ("latency", "commit to visible in Redis at 200 and 2,000 transactions/s, beside a bare loop", latency::run),
+    ("latency", "commit to visible in Redis at 200 and 2,000 transactions/s, beside a bare loop", latency::mysql),
+    ("postgres-latency", "the same from PostgreSQL", latency::postgres),
     ("redis-catchup", "a full journal into Redis, beside the same bytes sent prebuilt", catchup::run),
     ("snapshot", "2,000,000 rows into the journal, beside SELECT * of the server's own client", snapshot::run),
     ("transaction", "one transaction of 1 GB: memory, and bytes a second", transaction::run),
+    (
+        "postgres-transaction",
+        "1 GB that PostgreSQL sends in progress, committed and rolled back: memory, and what is left",
+        postgres_transaction::run,
+    ),
     ("restart", "kill -9 with a 5 GB journal and 1 GB unfinished, until it is live again", restart::run),
     ("followers", "instructions of the source's path per change, with 10 and with 100 followers", followers::run),
     ("laggard", "a follower away for 1,000,000 rows: nobody waits for it, then it catches up", laggard::run),
@@ -107,7 +115,7 @@ fn main() -> ExitCode {
         [floor::COMMAND, rest @ ..] => floor::main(rest).map(|()| 0),
         [followers::COMMAND, rest @ ..] => followers::main(rest).map(|()| 0),
         ["--list"] => {
-            BENCHMARKS.iter().for_each(|(name, about, _)| println!("{name:<14} {about}"));
+            BENCHMARKS.iter().for_each(|(name, about, _)| println!("{name:<20} {about}"));
             return ExitCode::SUCCESS;
         }
         words if words.contains(&"--help") || words.contains(&"-h") => {
@@ -141,7 +149,7 @@ fn usage() -> String {
         --list         names the benchmarks\n"
         .to_owned();
     for (name, about, _) in BENCHMARKS {
-        text.push_str(&format!("\n  {name:<14} {about}"));
+        text.push_str(&format!("\n  {name:<20} {about}"));
     }
     text
 }

@@ -4,6 +4,7 @@
 //! [`run`] for programs that end and [`cpu_s`] for those that do not.
 
 use headwater_testkit::{Error, Result};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Instant;
@@ -74,6 +75,19 @@ pub fn folder_bytes(folder: &Path, extension: Option<&str>) -> u64 {
     bytes.sum()
 }
 
+/// Bytes on disk of the files that a process holds open and that have no name any more.
+pub fn unnamed_bytes(pid: u32) -> u64 {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let bytes = open.map(|entry| {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        match std::fs::metadata(entry.path()) {
+            Ok(data) if data.is_file() && target.to_string_lossy().ends_with(" (deleted)") => data.blocks() * 512,
+            _ => 0,
+        }
+    });
+    bytes.sum()
+}
+
 /// The value below which `part` (0 to 1) of `values` lie; 0 for none.
 pub fn percentile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
@@ -114,6 +128,14 @@ mod tests {
         ] {
             assert_eq!((median(&values), percentile(&values, 0.99)), (middle, p99), "{values:?}");
         }
+    }
+
+    #[test]
+    fn a_file_without_a_name_still_has_bytes() {
+        let file = headwater_model::source::scratch_in(&std::env::temp_dir()).unwrap();
+        std::io::Write::write_all(&mut &file, &[1; 1 << 16]).unwrap();
+        file.sync_data().unwrap();
+        assert!(unnamed_bytes(std::process::id()) >= 1 << 16);
     }
 
     #[test]

@@ -1,76 +1,75 @@
 //! A backlog of `orders` in transactions of 100, from PostgreSQL's slot into the fsynced journal, beside the server's own
-//! reader of a slot, which writes what it gets to /dev/null.
+//! reader of a slot, which writes what it gets to /dev/null, and beside the fastest reader of frames that was found.
 //!
-//! Invariant: both read the same stretch of the log through copies of one slot, with the same options of the plugin, and
-//! every clock runs from the start of a process. Start at [`run`].
+//! Invariant: all read the same stretch of the log through copies of one slot, the first two with the same options of
+//! the plugin, and every clock runs from the start of a process. Start at [`run`].
 
 use crate::Bench;
 use crate::measure::{self, Cost};
-use crate::product::Instance;
+use crate::postgres::{DATABASE, ORDERS, SLOT, backlog, source};
+use crate::product::{self, Instance};
 use crate::report::{Figure, Wanted};
 use headwater_testkit::{Error, PASSWORD, Postgres, PostgresRelease, Result, USER};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "postgres-backlog";
 /// How long one run may take.
 const LIMIT: Duration = Duration::from_secs(300);
-/// The source's slot, the one that stays where the backlog begins, and the other reader's.
-const SLOT: &str = "headwater_shop";
+/// How much longer than the server's own reader it may take.
+const WALL_RATIO_MAX: f64 = 1.05;
+/// Our processor time, alone and beside the peer's, which decodes nothing.
+const CPU_MAX_S: f64 = 1.5;
+const CPU_RATIO_MAX: f64 = 0.88;
+/// The slot that stays where the backlog begins, and the other reader's.
 const ORIGIN: &str = "backlog_origin";
 const COPY: &str = "backlog_copy";
-const DATABASE: &str = "postgres";
 
-const ORDERS: &str = "CREATE TABLE orders (id bigint PRIMARY KEY, customer_id int, status varchar(20), total numeric(10,2), \
-    note varchar(100), created_at timestamp(3));";
-
-/// Measures both readers in turn.
+/// Measures the readers in turn.
 pub fn run(bench: &mut Bench) -> Result {
     let rows = bench.pick(500_000, 50_000);
     let postgres = bench.postgres(PostgresRelease::V15, &["fsync=off"])?;
     postgres.try_exec(DATABASE, ORDERS)?;
-    let config = format!(
-        "sources:\n  shop:\n    postgres: {{ url: \"{}\", tables: [\"public.orders\"], snapshot: never, tls: {{ mode: disable }} }}\n",
-        postgres.url(DATABASE)
-    );
-    let mut instance = Instance::new(&bench.binary, &config)?;
+    let mut instance = Instance::new(&bench.binary, &source(&postgres, "shop.orders"))?;
     instance.mark_start()?;
     postgres.try_exec(DATABASE, &format!("SELECT pg_copy_logical_replication_slot('{SLOT}', '{ORIGIN}')"))?;
     postgres.try_exec(DATABASE, &backlog(rows))?;
     let end = postgres.value(DATABASE, "SELECT pg_current_wal_insert_lsn()");
-    let (mut ours, mut theirs, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..bench.pick(5, 2) {
+    let peer = product::peers(bench, NAME);
+    let (mut ours, mut server, mut frames, mut peaks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..bench.pick(7, 2) {
         copy_slot(&postgres, SLOT)?;
         let (cost, peak_mb) = read(&mut instance, rows)?;
         ours.push(cost);
         peaks.push(peak_mb);
         copy_slot(&postgres, COPY)?;
-        theirs.push(copy_stream(&postgres, &end)?);
+        server.push(copy_stream(&postgres, &end)?);
+        if let Some(peer) = &peer {
+            copy_slot(&postgres, COPY)?;
+            frames.push(read_frames(peer, &postgres, rows)?);
+        }
     }
-    let what = |of: &str| format!("PostgreSQL 15: {rows} rows to the fsynced journal, {of}");
-    let seconds = |costs: &[Cost], of: fn(&Cost) -> f64| costs.iter().map(of).collect::<Vec<f64>>();
-    let wall = Figure::alone(
-        NAME,
-        what("wall time"),
-        "s",
-        seconds(&ours, |cost| cost.wall_s),
-        Wanted::AtMostTimesPlus { factor: 1.05, plus: 0.0 },
-    );
-    bench.report.add(wall.against("pg_recvlogical to /dev/null", seconds(&theirs, |cost| cost.wall_s)));
-    let cpu = Figure::alone(NAME, what("processor time"), "s", seconds(&ours, |cost| cost.cpu_s), Wanted::Told);
-    bench.report.add(cpu.against("pg_recvlogical to /dev/null", seconds(&theirs, |cost| cost.cpu_s)));
+    let figure = |of: &str, part: fn(&Cost) -> f64, wanted| {
+        let what = format!("PostgreSQL 15: {rows} rows to the fsynced journal, {of}");
+        Figure::alone(NAME, what, "s", seconds(&ours, part), wanted)
+    };
+    let tool = "pg_recvlogical to /dev/null";
+    let wall = figure("wall time", |cost| cost.wall_s, Wanted::RatioAtMost(WALL_RATIO_MAX));
+    bench.report.add(wall.against(tool, seconds(&server, |cost| cost.wall_s)));
+    let cpu = |wanted| figure("processor time", |cost| cost.cpu_s, wanted);
+    bench.report.add(cpu(Wanted::AtMost(CPU_MAX_S)));
+    if peer.is_some() {
+        let frames = seconds(&frames, |cost| cost.cpu_s);
+        bench.report.add(cpu(Wanted::RatioAtMost(CPU_RATIO_MAX)).against("pgwire-replication, frames alone", frames));
+    }
+    bench.report.add(cpu(Wanted::Told).against(tool, seconds(&server, |cost| cost.cpu_s)));
     bench.memory(NAME, &format!("PostgreSQL 15, {rows} rows"), peaks);
     Ok(())
 }
 
-/// The load, made by the server itself: transactions of 100 rows.
-fn backlog(rows: u64) -> String {
-    format!(
-        "DO $$ BEGIN FOR part IN 0..{} LOOP INSERT INTO orders SELECT n, n * 37 % 5000, (ARRAY['new','paid','shipped'])[1 + n % 3], \
-         (n * 13 % 90000) / 100.0, 'please leave it at the door of number ' || n, timestamp '2026-01-01' + n * interval '7.123 s' \
-         FROM generate_series(part * 100::bigint, part * 100::bigint + 99) n; COMMIT; END LOOP; END $$",
-        rows / 100 - 1
-    )
+fn seconds(costs: &[Cost], part: fn(&Cost) -> f64) -> Vec<f64> {
+    costs.iter().map(part).collect()
 }
 
 /// Puts the slot `name` to where the backlog begins.
@@ -110,4 +109,10 @@ fn copy_stream(postgres: &Postgres, end: &str) -> Result<Cost> {
     command.arg(format!("--option=publication_names={SLOT}"));
     command.env("PGPASSWORD", PASSWORD).env("PGSSLMODE", "disable");
     measure::run(command.stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+/// Counts the rows of the same stretch with the fastest reader of frames that was found.
+fn read_frames(peer: &Path, postgres: &Postgres, rows: u64) -> Result<Cost> {
+    let arguments = ["postgres", &postgres.port().to_string(), USER, COPY, SLOT, &rows.to_string()];
+    measure::run(Command::new(peer).args(arguments))
 }

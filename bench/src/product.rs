@@ -3,6 +3,7 @@
 //! Invariant: nothing here links the product; all that is known of a run comes from its HTTP port, its files and the
 //! kernel. Start at [`find_binary`] and [`Instance`].
 
+use crate::Bench;
 use crate::measure::cpu_s;
 use headwater_testkit::{Database, Error, Headwater, Result, TestFolder, http_get};
 use serde_json::Value;
@@ -37,6 +38,12 @@ pub fn build(manifest: &Path, package: &str) -> Result<PathBuf> {
     let target =
         metadata["target_directory"].as_str().ok_or_else(|| failed("cargo metadata names no target folder"))?;
     Ok(Path::new(target).join("release").join(package))
+}
+
+/// Builds the readers of other people; without them `benchmark` says so and goes on.
+pub fn peers(bench: &mut Bench, benchmark: &str) -> Option<PathBuf> {
+    let built = build(&root().join("bench/peers/Cargo.toml"), "headwater-bench-peers");
+    built.map_err(|error| bench.report.note(format!("no peer in `{benchmark}`: {error}"))).ok()
 }
 
 /// An instance of Headwater, and the journal that it had at some point, to go back to.
