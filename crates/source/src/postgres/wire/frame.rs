@@ -46,6 +46,7 @@ pub struct Frames<S> {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    received: u64,
     gathered: Vec<u8>,
     /// The kind of the large message that is being gathered, and its bytes that have not come.
     gathering: Option<(u8, usize)>,
@@ -67,6 +68,7 @@ impl<S> Frames<S> {
             buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             start: 0,
             end: 0,
+            received: 0,
             gathered: Vec::new(),
             gathering: None,
             body: Body::Buffered(0..0),
@@ -81,6 +83,11 @@ impl<S> Frames<S> {
     /// The transport below, to be waited for; nothing may be read from it.
     pub fn transport_mut(&mut self) -> &mut S {
         &mut self.transport
+    }
+
+    /// Bytes that have been read from the transport.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Whether the next [`Self::advance`] needs nothing from the transport.
@@ -171,7 +178,10 @@ impl<S: Read> Frames<S> {
                     let mid_message = self.start < self.end || self.gathering.is_some();
                     return Err(FrameError::Closed { mid_message });
                 }
-                Ok(read) => self.end += read,
+                Ok(read) => {
+                    self.end += read;
+                    self.received += read as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
