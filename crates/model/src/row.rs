@@ -64,6 +64,18 @@ impl<'a> Row<'a> {
         self.values().any(|value| value == Value::Absent)
     }
 
+    /// Whether the log carried no column at all.
+    #[inline]
+    pub fn is_absent(&self) -> bool {
+        let mut values = self.values();
+        while values.is_absent() {
+            if values.next().is_none() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether all columns in `key` are there.
     pub fn has(&self, key: &[u16]) -> bool {
         key.iter().all(|&column| self.get(usize::from(column)).is_some_and(|value| value != Value::Absent))
@@ -124,6 +136,30 @@ impl<'a> Values<'a> {
     #[inline]
     pub fn stored(&self) -> &'a [u8] {
         self.rest
+    }
+
+    /// Whether the next value is [`Value::Absent`], or there is none.
+    #[inline]
+    pub fn is_absent(&self) -> bool {
+        Value::is_absent(self.rest) || self.as_logged && Value::is_filled(self.rest)
+    }
+
+    /// Takes the next value if it is a signed integer. This and the next two spare making a [`Value`] of the most frequent.
+    #[inline]
+    pub fn int(&mut self) -> Option<i64> {
+        Value::take_int(&mut self.rest)
+    }
+
+    /// Takes the next value if it is a text.
+    #[inline]
+    pub fn text(&mut self) -> Option<&'a str> {
+        Value::take_text(&mut self.rest)
+    }
+
+    /// Takes the next value if it is a decimal.
+    #[inline]
+    pub fn decimal(&mut self) -> Option<&'a str> {
+        Value::take_decimal(&mut self.rest)
     }
 
     /// Takes the next value if its bytes are those of `value`, which are one value's: none is the beginning of another.

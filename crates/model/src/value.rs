@@ -294,6 +294,39 @@ impl<'a> Value<'a> {
         input.first() == Some(&tag::FILLED)
     }
 
+    /// Whether the log did not carry the value at the front of `input`, or there is none.
+    #[inline]
+    pub(crate) fn is_absent(input: &[u8]) -> bool {
+        matches!(input.first(), None | Some(&tag::ABSENT))
+    }
+
+    /// Takes a signed integer off the front of `input`; nothing is taken if it begins with another value.
+    #[inline]
+    pub(crate) fn take_int(input: &mut &[u8]) -> Option<i64> {
+        let mut rest = input.strip_prefix(&[tag::INT])?;
+        let value = take_i64(&mut rest)?;
+        *input = rest;
+        Some(value)
+    }
+
+    /// Takes a text; nothing is taken if `input` begins with another value.
+    #[inline]
+    pub(crate) fn take_text(input: &mut &'a [u8]) -> Option<&'a str> {
+        let mut rest = input.strip_prefix(&[tag::TEXT])?;
+        let value = take_str(&mut rest)?;
+        *input = rest;
+        Some(value)
+    }
+
+    /// Takes a decimal; nothing is taken if `input` begins with another value.
+    #[inline]
+    pub(crate) fn take_decimal(input: &mut &'a [u8]) -> Option<&'a str> {
+        let mut rest = input.strip_prefix(&[tag::DECIMAL])?;
+        let value = take_str(&mut rest)?;
+        *input = rest;
+        Some(value)
+    }
+
     /// Takes one value off the front of `input`; `None` when the bytes are cut off or not of this encoding. That a value was
     /// filled in is not seen here.
     #[inline]

@@ -12,7 +12,7 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 pub struct Micros {
     value: i64,
     /// Of a time that has sixteen of them, and whose nanoseconds 64 bits hold: from September 2001 to April 2262.
-    digits: Option<[u8; 16]>,
+    digits: Option<[[u8; 8]; 2]>,
 }
 
 /// Appends an integer.
@@ -72,10 +72,8 @@ impl Micros {
     #[inline]
     pub fn new(value: i64) -> Self {
         const SIXTEEN: std::ops::Range<u64> = EIGHT * EIGHT / 10..i64::MAX as u64 / 1_000;
-        let digits = u64::try_from(value).ok().filter(|value| SIXTEEN.contains(value)).map(|value| {
-            let halves = [eight(value / EIGHT), eight(value % EIGHT)];
-            std::array::from_fn(|index| halves[index / 8][index % 8])
-        });
+        let digits = u64::try_from(value).ok().filter(|value| SIXTEEN.contains(value));
+        let digits = digits.map(|value| [eight(value / EIGHT), eight(value % EIGHT)]);
         Micros { value, digits }
     }
 
@@ -83,7 +81,7 @@ impl Micros {
     #[inline]
     pub fn millis(&self, out: &mut Vec<u8>) {
         match &self.digits {
-            Some(digits) => out.extend_from_slice(&digits[..13]),
+            Some(digits) => out.extend_from_slice(&digits.as_flattened()[..13]),
             None => integer(out, self.value.div_euclid(1_000)),
         }
     }
@@ -92,7 +90,7 @@ impl Micros {
     #[inline]
     pub fn micros(&self, out: &mut Vec<u8>) {
         match &self.digits {
-            Some(digits) => out.extend_from_slice(digits),
+            Some(digits) => out.extend_from_slice(digits.as_flattened()),
             None => integer(out, self.value),
         }
     }
@@ -102,7 +100,7 @@ impl Micros {
     pub fn nanos(&self, out: &mut Vec<u8>) {
         match &self.digits {
             Some(digits) => {
-                out.extend_from_slice(digits);
+                out.extend_from_slice(digits.as_flattened());
                 out.extend_from_slice(b"000");
             }
             None => integer(out, self.value.wrapping_mul(1_000)),

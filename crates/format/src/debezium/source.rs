@@ -40,19 +40,31 @@ pub(crate) enum SourceField {
 /// The block of one table.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    parts: Vec<Part>,
+    /// What varies, each with the text before it.
+    parts: Vec<(Piece, SourceField)>,
+    /// The same in the stream, where `snapshot` is not set.
+    streamed: Vec<(Piece, SourceField)>,
+    end: Piece,
     texts: Texts,
-    /// What `snapshot` shows in the stream, where it is not set.
-    streamed: &'static str,
     include_query: bool,
     /// As the original has it, also where it knows less than the log says.
     exact: bool,
 }
 
-#[derive(Clone, Debug)]
-enum Part {
-    Text(Piece),
-    Field(SourceField),
+/// What a field shows of an event.
+enum Shown<'a> {
+    Null,
+    Number(i64),
+    Text(&'a str),
+    /// When the transaction was committed.
+    Millis,
+    Micros,
+    Nanos,
+    /// Where the transaction before ended, and where the change stands.
+    Sequence {
+        last: u64,
+        lsn: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -185,79 +197,85 @@ impl Source {
             schema: database.to_owned(),
             table: table.to_owned(),
         };
-        let streamed = if options.value.replace_null { "\"false\"" } else { "null" };
         let mut source = Source {
             parts: Vec::new(),
+            streamed: Vec::new(),
+            end: Piece::new(b""),
             texts,
-            streamed,
             include_query: options.include_query,
             exact: options.is_exact(),
         };
-        let mut text = b"{".to_vec();
+        (source.streamed, source.end) = source.compile(options, true);
+        (source.parts, source.end) = source.compile(options, false);
+        source
+    }
+
+    fn compile(&self, options: &Options, streamed: bool) -> (Vec<(Piece, SourceField)>, Piece) {
+        let (mut parts, mut text) = (Vec::new(), b"{".to_vec());
         for (index, field) in fields(options.connector).iter().enumerate() {
             if index > 0 {
                 text.push(b',');
             }
             json::string(&mut text, field.name());
             text.push(b':');
-            if !source.write_constant(&mut text, *field) {
-                source.parts.push(Part::Text(Piece::new(&std::mem::take(&mut text))));
-                source.parts.push(Part::Field(*field));
+            if streamed && *field == SourceField::Snapshot {
+                text.extend_from_slice(if options.value.replace_null { b"\"false\"" } else { b"null" });
+            } else if !self.write_constant(&mut text, *field) {
+                parts.push((Piece::new(&text), *field));
+                text.clear();
             }
         }
         text.push(b'}');
-        source.parts.push(Part::Text(Piece::new(&text)));
-        source
+        (parts, Piece::new(&text))
     }
 
     /// Appends the block.
     pub fn write(&self, out: &mut Vec<u8>, event: &Event<'_, '_>) {
         let time = json::Micros::new(event.header.commit_us);
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => text.put(out),
-                Part::Field(SourceField::Snapshot) if event.change.marker.is_none() => {
-                    out.extend_from_slice(self.streamed.as_bytes());
-                }
-                Part::Field(SourceField::TsMs) => time.millis(out),
-                Part::Field(SourceField::TsUs) => time.micros(out),
-                Part::Field(SourceField::TsNs) => time.nanos(out),
-                Part::Field(field) => self.write_varying(out, *field, event),
-            }
+        for (text, field) in if event.change.marker.is_some() { &self.parts } else { &self.streamed } {
+            text.put(out);
+            self.shown(*field, event).write(out, &time);
         }
+        self.end.put(out);
     }
 
     /// Appends one field's value; null where it is not set, whatever its default.
     pub fn write_field(&self, out: &mut Vec<u8>, field: SourceField, event: &Event<'_, '_>) {
         if !self.write_constant(out, field) {
-            self.write_varying(out, field, event);
+            self.shown(field, event).write(out, &json::Micros::new(event.header.commit_us));
         }
     }
 
-    fn write_varying(&self, out: &mut Vec<u8>, field: SourceField, event: &Event<'_, '_>) {
-        let header = event.header;
-        let commit_us = header.commit_us;
-        match field {
-            SourceField::TsMs => json::integer(out, commit_us.div_euclid(1_000)),
-            SourceField::TsUs => json::integer(out, commit_us),
-            SourceField::TsNs => json::integer(out, commit_us.wrapping_mul(1_000)),
-            SourceField::Snapshot => match event.change.marker {
-                Some(marker) => json::string(out, marker_name(marker)),
-                None => out.extend_from_slice(b"null"),
-            },
-            SourceField::Query => match event.change.statement.filter(|_| self.include_query) {
-                Some(query) => json::string(out, query),
-                None => out.extend_from_slice(b"null"),
-            },
+    /// What a field shows that is not constant.
+    #[inline]
+    fn shown<'a>(&self, field: SourceField, event: &Event<'a, '_>) -> Shown<'a> {
+        let change = event.change;
+        let number = |value: u64| Shown::Number(value as i64);
+        match (field, &event.header.origin) {
+            (SourceField::TsMs, _) => Shown::Millis,
+            (SourceField::TsUs, _) => Shown::Micros,
+            (SourceField::TsNs, _) => Shown::Nanos,
+            (SourceField::ServerId, Origin::Binlog { server_id, .. }) => number((*server_id).into()),
+            (SourceField::ServerId, _) => number(0),
+            (SourceField::Gtid, Origin::Binlog { gtid, .. }) if !gtid.is_empty() => Shown::Text(gtid),
+            (SourceField::File, Origin::Binlog { file, .. } | Origin::BinlogSnapshot { file, .. }) => Shown::Text(file),
+            (SourceField::File, _) => Shown::Text(""),
+            (SourceField::Pos, Origin::Binlog { .. }) if change.place != 0 => number(change.place),
+            (SourceField::Pos, Origin::Binlog { position, .. } | Origin::BinlogSnapshot { position, .. }) => {
+                number(*position)
+            }
+            (SourceField::Pos, _) => number(0),
             // Rows of a snapshot have no number.
-            SourceField::Row if event.change.op == Op::Read => json::integer(out, 0),
-            SourceField::Row if event.change.op == Op::Truncate && !self.exact => json::integer(out, 0),
-            SourceField::Row => json::integer(out, i64::from(event.change.row)),
-            SourceField::Thread if self.hides_thread(event) => out.extend_from_slice(b"null"),
-            _ => match &header.origin {
-                Origin::Wal { .. } | Origin::WalSnapshot { .. } => write_wal(out, field, event),
-                _ => write_binlog(out, field, event),
-            },
+            (SourceField::Row, _) if change.op == Op::Read => number(0),
+            (SourceField::Row, _) if change.op == Op::Truncate && !self.exact => number(0),
+            (SourceField::Row, _) => number(change.row.into()),
+            (SourceField::Thread, Origin::Binlog { thread: thread @ 1.., .. }) if !self.hides_thread(event) => {
+                number(*thread)
+            }
+            (SourceField::Snapshot, _) => change.marker.map_or(Shown::Null, |marker| Shown::Text(marker_name(marker))),
+            (SourceField::Query, _) => change.statement.filter(|_| self.include_query).map_or(Shown::Null, Shown::Text),
+            (_, Origin::Wal { .. } | Origin::WalSnapshot { .. }) => shown_of_wal(field, event),
+            _ => Shown::Null,
         }
     }
 
@@ -291,58 +309,55 @@ impl Source {
     }
 }
 
-fn write_binlog(out: &mut Vec<u8>, field: SourceField, event: &Event<'_, '_>) {
-    let place = event.change.place;
-    match (field, &event.header.origin) {
-        (SourceField::ServerId, Origin::Binlog { server_id, .. }) => json::integer(out, i64::from(*server_id)),
-        (SourceField::ServerId, _) => json::integer(out, 0),
-        (SourceField::Gtid, Origin::Binlog { gtid, .. }) if !gtid.is_empty() => json::string(out, gtid),
-        (SourceField::File, Origin::Binlog { file, .. } | Origin::BinlogSnapshot { file, .. }) => {
-            json::string(out, file);
+impl Shown<'_> {
+    #[inline]
+    fn write(self, out: &mut Vec<u8>, time: &json::Micros) {
+        match self {
+            Shown::Null => out.extend_from_slice(b"null"),
+            Shown::Number(value) => json::integer(out, value),
+            Shown::Text(text) => json::string(out, text),
+            Shown::Millis => time.millis(out),
+            Shown::Micros => time.micros(out),
+            Shown::Nanos => time.nanos(out),
+            Shown::Sequence { last, lsn } => write_sequence(out, last, lsn),
         }
-        (SourceField::File, _) => json::string(out, ""),
-        (SourceField::Pos, Origin::Binlog { .. }) if place != 0 => json::integer(out, place as i64),
-        (SourceField::Pos, Origin::Binlog { position, .. } | Origin::BinlogSnapshot { position, .. }) => {
-            json::integer(out, *position as i64);
-        }
-        (SourceField::Pos, _) => json::integer(out, 0),
-        (SourceField::Thread, Origin::Binlog { thread, .. }) if *thread != 0 => json::integer(out, *thread as i64),
-        _ => out.extend_from_slice(b"null"),
     }
 }
 
-fn write_wal(out: &mut Vec<u8>, field: SourceField, event: &Event<'_, '_>) {
+/// The same of what only a write-ahead log has.
+fn shown_of_wal<'a>(field: SourceField, event: &Event<'a, '_>) -> Shown<'a> {
     // A message outside of a transaction has no number of one.
     let outside = event.change.op == Op::Message && event.change.message.is_some_and(|message| !message.transactional);
     match (field, &event.header.origin) {
-        (SourceField::TxId, _) if outside => out.extend_from_slice(b"null"),
+        (SourceField::TxId, _) if outside => Shown::Null,
         (SourceField::TxId, Origin::Wal { xid, .. } | Origin::WalSnapshot { xid, .. }) => {
-            json::integer(out, i64::from(*xid));
+            Shown::Number(i64::from(*xid))
         }
-        (SourceField::Lsn, _) => json::integer(out, lsn(event) as i64),
-        (SourceField::Sequence, origin) => {
-            let last = match origin {
-                Origin::Wal { previous_lsn, .. } => *previous_lsn,
-                _ => 0,
-            };
-            match last {
-                0 => out.extend_from_slice(b"\"[null"),
-                last => {
-                    out.extend_from_slice(b"\"[\\\"");
-                    json::integer(out, last as i64);
-                    out.extend_from_slice(b"\\\"");
-                }
-            }
-            out.extend_from_slice(b",\\\"");
-            json::integer(out, lsn(event) as i64);
-            out.extend_from_slice(b"\\\"]\"");
+        (SourceField::Lsn, _) => Shown::Number(lsn(event) as i64),
+        (SourceField::Sequence, Origin::Wal { previous_lsn, .. }) => {
+            Shown::Sequence { last: *previous_lsn, lsn: lsn(event) }
         }
-        (SourceField::Origin, Origin::Wal { origin, .. }) if !origin.is_empty() => json::string(out, origin),
+        (SourceField::Sequence, _) => Shown::Sequence { last: 0, lsn: lsn(event) },
+        (SourceField::Origin, Origin::Wal { origin, .. }) if !origin.is_empty() => Shown::Text(origin),
         (SourceField::OriginLsn, Origin::Wal { origin, origin_lsn, .. }) if !origin.is_empty() => {
-            json::integer(out, *origin_lsn as i64);
+            Shown::Number(*origin_lsn as i64)
         }
-        _ => out.extend_from_slice(b"null"),
+        _ => Shown::Null,
     }
+}
+
+fn write_sequence(out: &mut Vec<u8>, last: u64, lsn: u64) {
+    match last {
+        0 => out.extend_from_slice(b"\"[null"),
+        last => {
+            out.extend_from_slice(b"\"[\\\"");
+            json::integer(out, last as i64);
+            out.extend_from_slice(b"\\\"");
+        }
+    }
+    out.extend_from_slice(b",\\\"");
+    json::integer(out, lsn as i64);
+    out.extend_from_slice(b"\\\"]\"");
 }
 
 /// Where a change stands in the write-ahead log.

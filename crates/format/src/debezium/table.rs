@@ -12,13 +12,16 @@ use super::source::{self, Source};
 use super::transaction::{self, write_block};
 use super::transform::Transforms;
 use super::walk::walk;
+use crate::connect::piece::Piece;
 use crate::connect::{self, Kind, Schema as Connect, json};
 use headwater_model::change::IMPLIED_TRUNCATE_ROW;
 use headwater_model::{Change, Op, Row, Schema, Value};
 use std::sync::Arc;
 
-/// Fields of a row whose texts are remembered, so that what an update leaves as it was is copied.
-const FIELDS_COPIED_MAX: usize = 24;
+/// Fields of a row whose texts are remembered, so that what an update leaves as it was is copied: of a narrow table, and at
+/// most.
+const FIELDS_COPIED: usize = 8;
+const FIELDS_COPIED_MAX: usize = 64;
 
 /// How many records the changes of a table make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +64,7 @@ struct Plan {
     /// Where it is not the table's.
     topic: Option<Arc<str>>,
     /// What stands before and behind the fields of the key; `None`: the key is null.
-    key: Option<(Vec<u8>, Vec<u8>)>,
+    key: Option<(Piece, Piece)>,
     value: PlannedValue,
     headers: super::headers::Planned,
 }
@@ -71,7 +74,7 @@ enum PlannedValue {
     Tombstone,
     Text(Vec<u8>),
     /// What stands before the image and behind the envelope.
-    Envelope(Vec<u8>, Vec<u8>),
+    Envelope(Piece, Piece),
     Flat {
         before: bool,
         /// What stands before the row, and between it and the added fields.
@@ -174,8 +177,7 @@ impl Table {
             return;
         }
         // An update's image of which the log carried nothing is no image.
-        let is_carried =
-            |row: &Row<'_>| change.op != Op::Update || row.values().any(|value| !matches!(value, Value::Absent));
+        let is_carried = |row: &Row<'_>| change.op != Op::Update || !row.is_absent();
         let before = self.shown(change.before).filter(is_carried);
         let after = self.shown(change.after);
         let key_changed = change.op == Op::Update && self.key_changed(before, after);
@@ -252,7 +254,11 @@ impl Table {
 
     fn key_changed(&self, before: Option<Row<'_>>, after: Option<Row<'_>>) -> bool {
         let (Some(before), Some(after)) = (before, after) else { return false };
-        !self.key.is_empty() && self.key_columns.iter().any(|column| before.get(*column) != after.get(*column))
+        let (mut old, mut new) = (walk(before), walk(after));
+        // What is stored in the same way is the same, and needs no look.
+        let is_changed =
+            |column: usize| !new.skip_same(column, old.one(column)) && before.get(column) != after.get(column);
+        !self.key.is_empty() && self.key_columns.iter().copied().any(is_changed)
     }
 
     fn is_same(&self, before: Option<Row<'_>>, after: Option<Row<'_>>) -> bool {
@@ -272,18 +278,18 @@ impl Table {
         self.route(plan, rows, out);
         if let (Some((prefix, suffix)), Some(row)) = (&plan.key, rows.key) {
             out.key(|out| {
-                out.extend_from_slice(prefix);
+                prefix.put(out);
                 write_fields(out, if moment.snapshot { &self.read_key } else { &self.key }, row, None, moment);
-                out.extend_from_slice(suffix);
+                suffix.put(out);
             });
         }
         match &plan.value {
             PlannedValue::Tombstone => {}
             PlannedValue::Text(text) => out.value(|out| out.extend_from_slice(text)),
             PlannedValue::Envelope(prefix, suffix) => out.value(|out| {
-                out.extend_from_slice(prefix);
+                prefix.put(out);
                 self.envelope(out, rows, event, moment);
-                out.extend_from_slice(suffix);
+                suffix.put(out);
             }),
             PlannedValue::Flat { before, prefix, behind, added, suffix, nulls } => out.value(|out| {
                 out.extend_from_slice(prefix);
@@ -315,7 +321,11 @@ impl Table {
         match (rows.before, rows.after) {
             (Some(before), Some(after)) if self.row.len() <= FIELDS_COPIED_MAX => {
                 out.push(b'{');
-                write_both(out, &self.row, (before, after), b"},\"after\":{", moments);
+                let write = match self.row.len() {
+                    ..=FIELDS_COPIED => write_both::<FIELDS_COPIED>,
+                    _ => write_both::<FIELDS_COPIED_MAX>,
+                };
+                write(out, &self.row, (before, after), moments);
                 out.push(b'}');
             }
             _ => {
@@ -329,7 +339,7 @@ impl Table {
         out.extend_from_slice(b",\"transaction\":");
         write_block(out, event, &self.options);
         out.extend_from_slice(b",\"op\":\"");
-        out.extend_from_slice(event.op.as_bytes());
+        out.extend(event.op.as_bytes().first());
         let received = event.header.receive_us;
         let time = json::Micros::new(received);
         out.extend_from_slice(b"\",\"ts_ms\":");
@@ -417,46 +427,42 @@ pub(super) fn write_fields(
     let mut values = walk(row);
     for (index, field) in fields.iter().enumerate() {
         field.put_label(out, index);
-        let mut value = values.value(field.column);
-        if matches!(value, None | Some(Value::Absent)) {
-            value = held.and_then(|held| held.get(field.column));
+        match held.filter(|_| values.is_absent(field.column)).and_then(|held| held.get(field.column)) {
+            Some(value) => field.write(out, &value, moment),
+            None => {
+                field.write_next(out, values.at(field.column), moment);
+            }
         }
-        field.write(out, value.as_ref().unwrap_or(&Value::Absent), moment);
     }
 }
 
-/// Appends both images of an update, with what stands `between` them. What did not change is copied from the first.
-fn write_both(
+/// Appends both images of an update, of at most so many fields. What did not change is copied from the first.
+fn write_both<const FIELDS: usize>(
     out: &mut Vec<u8>,
     fields: &[Field],
     (before, after): (Row<'_>, Row<'_>),
-    between: &[u8],
     moments: (&Moment<'_>, &Moment<'_>),
 ) {
     // Where the text of each field of the first image begins, and its value as it is stored; nothing where there is none.
-    let mut first = [(0, [].as_slice()); FIELDS_COPIED_MAX];
+    let mut first = [(0, [].as_slice()); FIELDS];
     let mut values = walk(before);
     for (index, (field, (start, stored))) in fields.iter().zip(&mut first).enumerate() {
         *start = out.len();
         field.put_label(out, index);
         let from = values.stored(field.column);
-        match values.value(field.column) {
-            None | Some(Value::Absent) => field.write(out, &Value::Absent, moments.0),
-            Some(value) => {
-                *stored = &from[..from.len() - values.rest().len()];
-                field.write(out, &value, moments.0);
-            }
+        if field.write_next(out, values.at(field.column), moments.0) {
+            *stored = &from[..from.len() - values.rest().len()];
         }
     }
     let end = out.len();
-    out.extend_from_slice(between);
+    out.extend_from_slice(b"},\"after\":{");
     let mut values = walk(after);
     // Where the text of fields begins that are the same and stand side by side.
     let mut same = None;
     for (index, (field, (start, stored))) in fields.iter().zip(&first).enumerate() {
-        let new = if values.skip_same(field.column, stored) { None } else { values.value(field.column) };
+        let is_same = values.skip_same(field.column, stored);
         // One that the log did not carry is the one before.
-        if !stored.is_empty() && matches!(new, None | Some(Value::Absent)) {
+        if is_same || !stored.is_empty() && values.is_absent(field.column) {
             same.get_or_insert(*start);
             continue;
         }
@@ -464,7 +470,7 @@ fn write_both(
             out.extend_from_within(same..*start);
         }
         field.put_label(out, index);
-        field.write(out, new.as_ref().unwrap_or(&Value::Absent), moments.1);
+        field.write_next(out, values.at(field.column), moments.1);
     }
     if let Some(same) = same {
         out.extend_from_within(same..end);
@@ -475,7 +481,7 @@ fn kind_has_key(kind: RecordKind) -> bool {
     kind != RecordKind::Truncate
 }
 
-fn key_texts(draft: &Draft, key: &[Field], converter: Converter) -> (Vec<u8>, Vec<u8>) {
+fn key_texts(draft: &Draft, key: &[Field], converter: Converter) -> (Piece, Piece) {
     let mut prefix = Vec::new();
     let mut suffix = Vec::new();
     if converter.schemas {
@@ -498,7 +504,7 @@ fn key_texts(draft: &Draft, key: &[Field], converter: Converter) -> (Vec<u8>, Ve
     if converter.schemas {
         suffix.push(b'}');
     }
-    (prefix, suffix)
+    (Piece::new(&prefix), Piece::new(&suffix))
 }
 
 fn planned_value(draft: &Draft, row: &[Field], options: &Options) -> PlannedValue {
@@ -524,7 +530,7 @@ fn planned_value(draft: &Draft, row: &[Field], options: &Options) -> PlannedValu
         DraftValue::Envelope { value_name, envelope_name } => {
             let image = row_schema(value_name, row).optional();
             let envelope = envelope_schema(image, envelope_name, options);
-            PlannedValue::Envelope(open(envelope, b"{\"before\":"), close)
+            PlannedValue::Envelope(Piece::new(&open(envelope, b"{\"before\":")), Piece::new(&close))
         }
         DraftValue::Flat(flat) => flat_value(flat, row, options, open, close),
     }

@@ -23,9 +23,15 @@ impl<'a> Walk<'a> {
     /// The value of a column.
     #[inline]
     pub fn value(&mut self, column: usize) -> Option<Value<'a>> {
+        self.at(column).next()
+    }
+
+    /// The values from a column's on, of which the caller takes this one.
+    #[inline]
+    pub fn at(&mut self, column: usize) -> &mut Values<'a> {
         self.seek(column);
         self.next += 1;
-        self.values.next()
+        &mut self.values
     }
 
     /// What is stored from a column's value on.
@@ -35,10 +41,27 @@ impl<'a> Walk<'a> {
         self.values.stored()
     }
 
+    /// Whether the log did not carry a column's value, or there is none.
+    #[inline]
+    pub fn is_absent(&mut self, column: usize) -> bool {
+        self.seek(column);
+        self.values.is_absent()
+    }
+
     /// What is stored behind the last value that was asked for.
     #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.values.stored()
+    }
+
+    /// A column's value as it is stored; nothing if there is none.
+    #[inline]
+    pub fn one(&mut self, column: usize) -> &'a [u8] {
+        let from = self.stored(column);
+        match self.value(column) {
+            Some(_) => &from[..from.len() - self.rest().len()],
+            None => &[],
+        }
     }
 
     /// Goes past the value of a column if it is stored as `value` is.
@@ -88,5 +111,8 @@ mod tests {
         let last = values.stored(3);
         assert!(!values.skip_same(2, last) && values.skip_same(3, last) && values.rest().is_empty());
         assert!(!values.skip_same(0, &[]));
+        let mut other = walk(row);
+        assert!(other.skip_same(1, values.one(1)) && !other.skip_same(2, values.one(1)));
+        assert_eq!((values.one(3), values.one(4)), (last, [].as_slice()));
     }
 }

@@ -103,8 +103,7 @@ fn unscaled_small(text: &str, scale: i32) -> Option<i128> {
 
 /// Appends them in base64, as a JSON string.
 pub(super) fn write_bytes(out: &mut Vec<u8>, text: &str, scale: i32) -> bool {
-    if let Some(value) = unscaled_word(text, scale) {
-        json::base64(out, shortest(&value.to_be_bytes()), Alphabet::Standard);
+    if write_small(out, text, scale) {
         return true;
     }
     if let Some(value) = unscaled_small(text, scale) {
@@ -118,6 +117,16 @@ pub(super) fn write_bytes(out: &mut Vec<u8>, text: &str, scale: i32) -> bool {
         }
         None => false,
     }
+}
+
+/// The same of a number that 64 bits hold; false for another.
+pub(super) fn write_small(out: &mut Vec<u8>, text: &str, scale: i32) -> bool {
+    let Some(value) = unscaled_word(text, scale) else { return false };
+    // One bit tells the sign.
+    let bits = i64::BITS + 1 - (value ^ (value >> (i64::BITS - 1))).leading_zeros();
+    let bytes = value.to_be_bytes();
+    json::base64(out, &bytes[bytes.len() - bits.div_ceil(8) as usize..], Alphabet::Standard);
+    true
 }
 
 /// Appends the plain digits with exactly `scale` of them after the point.

@@ -10,7 +10,7 @@ use crate::connect::json::{self, Alphabet};
 use crate::connect::{Kind, Schema};
 use crate::debezium::json_text;
 use crate::debezium::options::{BinaryMode, Connector, IntervalMode};
-use headwater_model::value::{DateTime, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
+use headwater_model::value::{Date, DateTime, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, ZERO_TIMESTAMP};
 use headwater_model::{Value, calendar};
 
 /// What a record is, as far as values look different for it.
@@ -178,6 +178,13 @@ impl Form {
             (Form::Text | Form::Json, Value::Json(v)) => json::string(out, v),
             (Form::Decimal { scale, numeric: false }, Value::Decimal(v)) => {
                 return decimal::write_bytes(out, v, *scale);
+            }
+            (Form::DateTime(unit), Value::DateTime(v)) => {
+                return temporal::write_date_time(out, *v, *unit, moment.wraps);
+            }
+            (Form::AdjustedDateTime(unit), Value::DateTime(v)) => {
+                let date = Date { year: temporal::adjusted_year(v.date.year), ..v.date };
+                return temporal::write_date_time(out, DateTime { date, ..*v }, *unit, moment.wraps);
             }
             _ => return self.write_rest(out, *value, moment),
         }

@@ -24,6 +24,7 @@ use super::names;
 use super::options::{Converter, DecimalMode, Options, TimePrecision};
 use crate::connect::piece::Piece;
 use crate::connect::{self, json};
+use headwater_model::row::Values;
 use headwater_model::{Column, Schema, Type, Value};
 
 /// One column of a record's key or row.
@@ -105,6 +106,43 @@ impl Field {
         if !self.form.write_ref(out, value, moment) {
             out.truncate(start);
             out.extend_from_slice(&self.null);
+        }
+    }
+
+    /// Writes the next of a row's values; answers whether the log carried it. What is most frequent is written as it is read.
+    #[inline]
+    pub fn write_next(&self, out: &mut Vec<u8>, values: &mut Values<'_>, moment: &Moment<'_>) -> bool {
+        match (&self.form, &self.rewrite) {
+            (Form::Integer, None) => {
+                if let Some(value) = values.int() {
+                    json::integer(out, value);
+                    return true;
+                }
+            }
+            (Form::Text, None) => {
+                if let Some(text) = values.text() {
+                    json::string(out, text);
+                    return true;
+                }
+            }
+            (Form::Decimal { scale, numeric: false }, None) => {
+                let mut ahead = *values;
+                if ahead.decimal().is_some_and(|text| decimal::write_small(out, text, *scale)) {
+                    *values = ahead;
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        match values.next() {
+            None | Some(Value::Absent) => {
+                self.write(out, &Value::Absent, moment);
+                false
+            }
+            Some(value) => {
+                self.write(out, &value, moment);
+                true
+            }
         }
     }
 

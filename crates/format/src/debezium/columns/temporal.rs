@@ -92,18 +92,21 @@ pub(super) fn write_date_time(out: &mut Vec<u8>, at: DateTime, unit: Unit, wraps
     let Some(days) = calendar::unix_days(at.date) else { return false };
     let seconds = i64::from(at.hour) * 3_600 + i64::from(at.minute) * 60 + i64::from(at.second);
     let of_day = seconds * MICROS_PER_SECOND + i64::from(at.micros);
-    if let Some(micros) = days.checked_mul(MICROS_PER_DAY).and_then(|micros| micros.checked_add(of_day)) {
-        match unit {
-            Unit::Millis | Unit::Days => {
-                integer(out, micros.div_euclid(1_000));
+    match unit {
+        Unit::Millis | Unit::Days => {
+            let of_day = seconds * 1_000 + i64::from(at.micros / 1_000);
+            if let Some(millis) = days.checked_mul(MICROS_PER_DAY / 1_000).and_then(|day| day.checked_add(of_day)) {
+                integer(out, millis);
                 return true;
             }
-            Unit::Micros => {
+        }
+        Unit::Micros => {
+            if let Some(micros) = days.checked_mul(MICROS_PER_DAY).and_then(|day| day.checked_add(of_day)) {
                 integer(out, micros);
                 return true;
             }
-            _ => {}
         }
+        Unit::Nanos | Unit::Iso => {}
     }
     let micros = i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(of_day);
     match unit {
