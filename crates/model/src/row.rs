@@ -11,7 +11,15 @@ use crate::varint::{put_u64, take_u64};
 pub struct Row<'a> {
     count: usize,
     values: &'a [u8],
-    as_logged: bool,
+    view: View,
+}
+
+/// What of a row is shown. As wide as a word: a row is copied often, and bytes that fill one up would be copied one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+enum View {
+    Whole,
+    AsLogged,
 }
 
 impl<'a> Row<'a> {
@@ -22,12 +30,12 @@ impl<'a> Row<'a> {
         for _ in 0..count {
             Value::decode(input)?;
         }
-        Some(Row { count, values: &start[..start.len() - input.len()], as_logged: false })
+        Some(Row { count, values: &start[..start.len() - input.len()], view: View::Whole })
     }
 
     /// The row with what the log itself carried: what was filled in is [`Value::Absent`].
     pub fn as_logged(self) -> Row<'a> {
-        Row { as_logged: true, ..self }
+        Row { view: View::AsLogged, ..self }
     }
 
     /// Appends this row again, byte for byte, with what was filled in.
@@ -101,7 +109,7 @@ impl<'a> Row<'a> {
     /// The values, in the schema's order.
     #[inline]
     pub fn values(&self) -> Values<'a> {
-        Values { rest: self.values, as_logged: self.as_logged }
+        Values { rest: self.values, view: self.view }
     }
 
     /// The value of column `index`, walking past those before it.
@@ -114,7 +122,7 @@ impl<'a> Row<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a> {
     rest: &'a [u8],
-    as_logged: bool,
+    view: View,
 }
 
 impl<'a> Iterator for Values<'a> {
@@ -124,7 +132,7 @@ impl<'a> Iterator for Values<'a> {
     fn next(&mut self) -> Option<Value<'a>> {
         // `decode` has read every value once, so this ends only at the last one. A value is answered where it was made: to
         // move it costs more than to read it.
-        if self.as_logged && Value::is_filled(self.rest) {
+        if self.hides_next() {
             return Value::decode(&mut self.rest).map(|_| Value::Absent);
         }
         Value::decode(&mut self.rest)
@@ -141,7 +149,12 @@ impl<'a> Values<'a> {
     /// Whether the next value is [`Value::Absent`], or there is none.
     #[inline]
     pub fn is_absent(&self) -> bool {
-        Value::is_absent(self.rest) || self.as_logged && Value::is_filled(self.rest)
+        Value::is_absent(self.rest) || self.hides_next()
+    }
+
+    #[inline]
+    fn hides_next(&self) -> bool {
+        self.view == View::AsLogged && Value::is_filled(self.rest)
     }
 
     /// Takes the next value if it is a signed integer. This and the next two spare making a [`Value`] of the most frequent.
@@ -150,15 +163,15 @@ impl<'a> Values<'a> {
         Value::take_int(&mut self.rest)
     }
 
-    /// Takes the next value if it is a text.
+    /// Takes the next value if it is a text: as bytes, which [`Row::decode`] has found to be UTF-8.
     #[inline]
-    pub fn text(&mut self) -> Option<&'a str> {
+    pub fn text(&mut self) -> Option<&'a [u8]> {
         Value::take_text(&mut self.rest)
     }
 
-    /// Takes the next value if it is a decimal.
+    /// Takes the next value if it is a decimal: its digits as bytes.
     #[inline]
-    pub fn decimal(&mut self) -> Option<&'a str> {
+    pub fn decimal(&mut self) -> Option<&'a [u8]> {
         Value::take_decimal(&mut self.rest)
     }
 

@@ -309,22 +309,24 @@ impl<'a> Value<'a> {
         Some(value)
     }
 
-    /// Takes a text; nothing is taken if `input` begins with another value.
+    /// Takes the bytes of a text, which are not looked at; nothing is taken if `input` begins with another value.
     #[inline]
-    pub(crate) fn take_text(input: &mut &'a [u8]) -> Option<&'a str> {
-        let mut rest = input.strip_prefix(&[tag::TEXT])?;
-        let value = take_str(&mut rest)?;
-        *input = rest;
-        Some(value)
+    pub(crate) fn take_text(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+        Self::take_tagged(input, tag::TEXT)
     }
 
-    /// Takes a decimal; nothing is taken if `input` begins with another value.
+    /// Takes the bytes of a decimal in the same way.
     #[inline]
-    pub(crate) fn take_decimal(input: &mut &'a [u8]) -> Option<&'a str> {
-        let mut rest = input.strip_prefix(&[tag::DECIMAL])?;
-        let value = take_str(&mut rest)?;
+    pub(crate) fn take_decimal(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+        Self::take_tagged(input, tag::DECIMAL)
+    }
+
+    #[inline]
+    fn take_tagged(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+        let mut rest = input.strip_prefix(&[tag])?;
+        let bytes = take_bytes(&mut rest)?;
         *input = rest;
-        Some(value)
+        Some(bytes)
     }
 
     /// Takes one value off the front of `input`; `None` when the bytes are cut off or not of this encoding. That a value was

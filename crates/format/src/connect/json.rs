@@ -20,43 +20,48 @@ pub enum Alphabet {
 /// Appends `text` as a JSON string.
 #[inline]
 pub fn string(out: &mut Vec<u8>, text: &str) {
-    if let Some(word) = plain::short::<true>(text.as_bytes()) {
+    utf8(out, text.as_bytes());
+}
+
+/// The same of bytes that are known to be UTF-8.
+#[inline]
+pub fn utf8(out: &mut Vec<u8>, text: &[u8]) {
+    if let Some(word) = plain::short::<true>(text) {
         let quoted = u128::from(b'"') | u128::from(word) << 8 | u128::from(b'"') << (8 * (text.len() + 1));
         let end = out.len() + text.len() + 2;
         out.extend_from_slice(&quoted.to_le_bytes());
         return out.truncate(end);
     }
     out.push(b'"');
-    escaped(out, text);
+    escape::<true>(out, text);
     out.push(b'"');
 }
 
 /// Appends `text` as it stands between the quotes of a JSON string.
 #[inline]
 pub fn escaped(out: &mut Vec<u8>, text: &str) {
-    escape::<true>(out, text);
+    escape::<true>(out, text.as_bytes());
 }
 
 /// The same with characters beyond the first plane as they are: how Jackson writes a JSON text into a string.
 pub fn string_in_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    escape::<false>(out, text);
+    escape::<false>(out, text.as_bytes());
     out.push(b'"');
 }
 
 #[inline]
-fn escape<const SURROGATES: bool>(out: &mut Vec<u8>, text: &str) {
+fn escape<const SURROGATES: bool>(out: &mut Vec<u8>, text: &[u8]) {
     // What begins behind the plain bytes is the start of a character, never its middle: those bytes are all plain.
-    let (plain, rest) = text.split_at(plain::length::<SURROGATES>(text.as_bytes()));
-    out.extend_from_slice(plain.as_bytes());
+    let (plain, rest) = text.split_at(plain::length::<SURROGATES>(text));
+    out.extend_from_slice(plain);
     if !rest.is_empty() {
         escape_rest::<SURROGATES>(out, rest);
     }
 }
 
-fn escape_rest<const SURROGATES: bool>(out: &mut Vec<u8>, text: &str) {
+fn escape_rest<const SURROGATES: bool>(out: &mut Vec<u8>, bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let bytes = text.as_bytes();
     let mut copied = 0;
     for (index, &byte) in bytes.iter().enumerate() {
         if plain::is::<SURROGATES>(byte) {
@@ -64,8 +69,8 @@ fn escape_rest<const SURROGATES: bool>(out: &mut Vec<u8>, text: &str) {
         }
         out.extend_from_slice(&bytes[copied..index]);
         if byte >= plain::FOUR_BYTES {
-            copied = index + 4;
-            surrogates(out, text.get(index..copied).unwrap_or_default());
+            copied = bytes.len().min(index + 4);
+            surrogates(out, std::str::from_utf8(&bytes[index..copied]).unwrap_or_default());
             continue;
         }
         copied = index + 1;

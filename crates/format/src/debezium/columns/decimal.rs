@@ -64,10 +64,9 @@ pub(super) fn unscaled(text: &str, scale: i32) -> Option<Vec<u8>> {
 }
 
 /// The same of a number that 64 bits hold, with as many digits behind the point as it is to have.
-fn unscaled_word(text: &str, scale: i32) -> Option<i64> {
+fn unscaled_word(text: &[u8], scale: i32) -> Option<i64> {
     const DIGITS: usize = 18;
-    let bytes = text.as_bytes();
-    let (negative, digits) = bytes.strip_prefix(b"-").map_or((false, bytes), |rest| (true, rest));
+    let (negative, digits) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
     let scale = usize::try_from(scale).ok().filter(|_| digits.len() <= DIGITS)?;
     let mut value = 0i64;
     let mut behind = None;
@@ -103,7 +102,7 @@ fn unscaled_small(text: &str, scale: i32) -> Option<i128> {
 
 /// Appends them in base64, as a JSON string.
 pub(super) fn write_bytes(out: &mut Vec<u8>, text: &str, scale: i32) -> bool {
-    if write_small(out, text, scale) {
+    if write_small(out, text.as_bytes(), scale) {
         return true;
     }
     if let Some(value) = unscaled_small(text, scale) {
@@ -120,7 +119,7 @@ pub(super) fn write_bytes(out: &mut Vec<u8>, text: &str, scale: i32) -> bool {
 }
 
 /// The same of a number that 64 bits hold; false for another.
-pub(super) fn write_small(out: &mut Vec<u8>, text: &str, scale: i32) -> bool {
+pub(super) fn write_small(out: &mut Vec<u8>, text: &[u8], scale: i32) -> bool {
     let Some(value) = unscaled_word(text, scale) else { return false };
     // One bit tells the sign.
     let bits = i64::BITS + 1 - (value ^ (value >> (i64::BITS - 1))).leading_zeros();

@@ -121,7 +121,7 @@ impl Field {
             }
             (Form::Text, None) => {
                 if let Some(text) = values.text() {
-                    json::string(out, text);
+                    json::utf8(out, text);
                     return true;
                 }
             }
