@@ -23,6 +23,7 @@ mod laggards; // followers that are away, up to the limit and beyond
 mod log_formats; // every form in which servers write their logs
 mod log_formats_stops; // what cannot be followed, by name, and how it goes on
 mod mysql_catalog; // scripts of DDL, followed and asked for
+mod own_form; // sources that are no Debezium connector, and their topics
 mod pipeline; // the shortest whole path
 #[cfg(feature = "failpoints")]
 mod postgres_crash; // kills of PostgreSQL, its reader and the power, with transactions in progress, in parts and prepared

@@ -1,13 +1,16 @@
-//! A database, Headwater behind it, and the records of its topics as `headwater topics dump` prints them.
+//! A database, Headwater behind it, and the records that the changes in its journal make.
 //!
-//! Invariant: a value is kept as the very text that was printed, so that two that compare equal are equal to the last
-//! digit. Start at [`Capture`].
+//! Invariant: values are the journal's own, as texts that keep every digit, so that two that compare equal are equal; what
+//! topics show of them has as many records. Start at [`Capture`].
 
 use crate::world::{BINARY, LIMIT};
+use headwater_engine::SCHEMA_PREFIX;
+use headwater_format::render;
+use headwater_journal::{From, Item, read_folder};
+use headwater_model::change::Changes;
+use headwater_model::{Op, Row, Schema, TransactionView};
 use headwater_testkit::{Database, Flavor, Headwater, flavors, wait_until};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The name of the source.
 const SOURCE: &str = "db";
@@ -31,8 +34,8 @@ pub struct Record {
     pub before: Option<BTreeMap<String, String>>,
     /// The row after.
     pub after: Option<BTreeMap<String, String>>,
-    /// `source.gtid`, `source.query` and the like.
-    pub source: BTreeMap<String, String>,
+    /// The statement's text, where it is kept.
+    pub statement: Option<String>,
 }
 
 impl Record {
@@ -124,14 +127,37 @@ impl Capture {
         status["sources"][0].clone()
     }
 
-    /// The records of `database.table`, in order; none when there is no such topic.
+    /// The records that the changes of `database.table` make, in order, with the values as the journal has them: exact,
+    /// whatever form topics show them in.
     pub fn records(&self, table: &str) -> Vec<Record> {
-        let output = self.headwater.run(&["topics", "dump", &format!("{SOURCE}.{table}")]).unwrap();
-        if output.stderr.contains("there is no topic") {
-            return Vec::new();
+        let mut records = Vec::new();
+        let folder = self.headwater.data_dir().join("journal").join(SOURCE);
+        let mut reader = read_folder(&folder, From::Earliest).unwrap();
+        let mut schemas = HashMap::new();
+        for (key, value) in reader.heads().range(SCHEMA_PREFIX.as_bytes()) {
+            learn(&mut schemas, key, Some(value));
         }
-        assert_eq!(output.status, Some(0), "{table}: {}", output.stderr);
-        output.stdout.lines().map(record).collect()
+        while let Some(item) = reader.next().unwrap() {
+            let frame = match &item {
+                Item::Frame(frame) => frame,
+                Item::Part(part) => &part.frame,
+            };
+            frame.heads().for_each(|head| learn(&mut schemas, head.key, head.value));
+            match &item {
+                Item::Frame(frame) => frame.transactions().for_each(|transaction| {
+                    let view = TransactionView::decode(transaction.body).unwrap();
+                    collect(view.changes(), &schemas, table, &mut records);
+                }),
+                Item::Part(part) => collect(Changes::new(part.body), &schemas, table, &mut records),
+            }
+        }
+        let topic = format!("{SOURCE}.{table}");
+        let dump = self.headwater.run(&["topics", "dump", &topic]).unwrap();
+        if !records.is_empty() || !dump.stderr.contains("there is no topic") {
+            assert_eq!(dump.status, Some(0), "{table}: {}", dump.stderr);
+            assert_eq!(dump.stdout.lines().count(), records.len(), "{topic} shows as many records");
+        }
+        records
     }
 }
 
@@ -140,34 +166,53 @@ fn config(database: &Database, source: &str) -> String {
     format!("sources:\n  {SOURCE}:\n    {kind}: {{ url: \"{}\", {source} }}\n", database.url())
 }
 
-#[derive(Deserialize)]
-struct Line {
-    key: Option<Box<RawValue>>,
-    value: Option<Envelope>,
-}
-
-type Image = BTreeMap<String, Box<RawValue>>;
-
-#[derive(Deserialize)]
-struct Envelope {
-    op: String,
-    before: Option<Image>,
-    after: Option<Image>,
-    source: Image,
-}
-
-fn record(line: &str) -> Record {
-    let line: Line = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    let texts = |image: Image| image.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect();
-    let key = line.key.map_or_else(|| "null".to_owned(), |key| key.get().to_owned());
-    match line.value {
-        None => Record { op: "-".into(), key, before: None, after: None, source: BTreeMap::new() },
-        Some(value) => Record {
-            op: value.op,
-            key,
-            before: value.before.map(texts),
-            after: value.after.map(texts),
-            source: texts(value.source),
-        },
+fn learn(schemas: &mut HashMap<u32, Schema>, key: &[u8], value: Option<&[u8]>) {
+    if let (true, Some(value)) = (key.starts_with(SCHEMA_PREFIX.as_bytes()), value) {
+        let schema: Schema = serde_json::from_slice(value).unwrap();
+        schemas.insert(schema.id, schema);
     }
+}
+
+fn collect(changes: Changes<'_>, schemas: &HashMap<u32, Schema>, table: &str, out: &mut Vec<Record>) {
+    for change in changes {
+        let change = change.unwrap();
+        let Some(schema) = schemas.get(&change.schema).filter(|schema| schema.full_name() == table) else { continue };
+        let change = change.told();
+        let key = |row: Option<Row<'_>>| row.map_or_else(|| "null".to_owned(), |row| key(row, schema));
+        let (before, after) = (key(change.before), key(change.after));
+        let mut push = |op: &str, key: &str, before: Option<Row<'_>>, after: Option<Row<'_>>| {
+            let [before, after] = [before, after].map(|row| row.map(|row| image(row, schema)));
+            let statement = change.statement.map(str::to_owned);
+            out.push(Record { op: op.to_owned(), key: key.to_owned(), before, after, statement });
+        };
+        match change.op {
+            Op::Create | Op::Read => push(change.op.letter(), &after, None, change.after),
+            Op::Update if before == after => push("u", &after, change.before, change.after),
+            Op::Update | Op::Delete => {
+                push("d", &before, change.before, None);
+                push("-", &before, None, None);
+                if change.op == Op::Update {
+                    push("c", &after, None, change.after);
+                }
+            }
+            Op::Truncate | Op::Message => {}
+        }
+    }
+}
+
+fn key(row: Row<'_>, schema: &Schema) -> String {
+    let image = image(row, schema);
+    let names = schema.key.iter().map(|column| &schema.columns[usize::from(*column)].name);
+    let fields: Vec<String> = names.map(|name| format!("{name:?}:{}", image[name])).collect();
+    if fields.is_empty() { "null".to_owned() } else { format!("{{{}}}", fields.join(",")) }
+}
+
+/// The values of a row as their JSON texts.
+fn image(row: Row<'_>, schema: &Schema) -> BTreeMap<String, String> {
+    let shown = row.values().zip(&schema.columns).map(|(value, column)| {
+        let mut json = Vec::new();
+        render::json(&mut json, value, &column.kind);
+        (column.name.clone(), String::from_utf8(json).unwrap())
+    });
+    shown.collect()
 }

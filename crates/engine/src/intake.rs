@@ -10,7 +10,6 @@ use crate::rows::Rows;
 use crate::schemas;
 use crate::source::Shared;
 use crate::unlogged::Unlogged;
-use headwater_format::debezium::Options;
 use headwater_journal::{Entry, From, Head, Item, Journal, Part, Writer};
 use headwater_model::calendar::now_us;
 use headwater_model::change::{Change, Changes};
@@ -63,13 +62,9 @@ impl JournalIntake {
         unlogged: Unlogged,
     ) -> Result<Self> {
         let journal = writer.journal();
-        let described = topics.rendering.as_ref().map(serde_json::to_vec).transpose();
-        let described =
-            described.map_err(|error| Error::stop("the rendering of the source cannot be kept").source(error))?;
-        // The plain form makes as many records, in topics of the same names.
-        let plain = || Options { prefix: shared.name.clone(), ..Options::default() };
-        let rendering = topics.rendering.clone().unwrap_or_else(plain);
-        let projection = Projection::new(rendering, topics.partitions, &mut writer)?;
+        let described = serde_json::to_vec(&topics.rendering)
+            .map_err(|error| Error::stop("the rendering of the source cannot be kept").source(error))?;
+        let projection = Projection::new(topics.rendering.clone(), topics.partitions, &mut writer)?;
         let heartbeat = topics.heartbeat_interval.map(|interval| Heartbeat { interval, next: Instant::now() });
         let mut intake =
             JournalIntake { writer, journal, projection, shared, rows, position, next_schema: 1, heartbeat, unlogged };
@@ -78,16 +73,16 @@ impl JournalIntake {
             intake.projection.add(&schema, &mut intake.writer)?;
             intake.unlogged.learn(&schema)?;
         }
-        intake.keep_rendering(described.as_deref())?;
+        intake.keep_rendering(&described)?;
         Ok(intake)
     }
 
     /// Puts the rendering into the journal, before anything that is counted by it.
-    fn keep_rendering(&mut self, described: Option<&[u8]>) -> Result<()> {
-        if self.writer.heads().get(RENDERING_HEAD.as_bytes()) == described {
+    fn keep_rendering(&mut self, described: &[u8]) -> Result<()> {
+        if self.writer.heads().get(RENDERING_HEAD.as_bytes()) == Some(described) {
             return Ok(());
         }
-        let head = Head { key: RENDERING_HEAD.as_bytes(), value: described };
+        let head = Head { key: RENDERING_HEAD.as_bytes(), value: Some(described) };
         let result = self.writer.append(&Entry {
             changes: 0,
             position: &[],

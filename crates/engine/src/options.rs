@@ -47,8 +47,8 @@ pub struct SourceSpec {
 /// How a source's changes stand in topics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicsSpec {
-    /// How changes look as records; `None` for the plain form.
-    pub rendering: Option<headwater_format::debezium::Options>,
+    /// How changes look as records.
+    pub rendering: headwater_format::debezium::Options,
     /// Partitions of the topics of tables and messages; a topic that is there already keeps what it has beyond that.
     pub partitions: u32,
     /// How often a record in the topic of heartbeats says that the source is alive; `None` for none.
@@ -57,7 +57,11 @@ pub struct TopicsSpec {
 
 impl Default for TopicsSpec {
     fn default() -> Self {
-        TopicsSpec { rendering: None, partitions: 1, heartbeat_interval: None }
+        TopicsSpec {
+            rendering: headwater_format::debezium::Options::default(),
+            partitions: 1,
+            heartbeat_interval: None,
+        }
     }
 }
 

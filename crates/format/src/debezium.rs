@@ -17,7 +17,6 @@ mod names;
 pub mod options;
 mod own;
 pub mod parse;
-mod plain;
 mod plan;
 mod record;
 mod source;
@@ -27,9 +26,7 @@ mod transform;
 mod walk;
 
 pub use options::{Options, OptionsError};
-// What this replaces stays until nobody uses it.
-pub use plain::{Context, Record, records};
-pub use record::{Order, Place, Record as RecordView, Records};
+pub use record::{Order, Place, Record, Records};
 pub use table::{Counts, Table};
 
 use columns::Extra;

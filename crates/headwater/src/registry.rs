@@ -6,6 +6,7 @@
 pub use headwater_sink::{Configured as ConfiguredSink, SinkType};
 pub use headwater_source::SourceType;
 
+use headwater_format::debezium::Options as Records;
 use headwater_model::source::Source;
 use headwater_model::{Error, Result};
 use serde_json::Value;
@@ -36,6 +37,11 @@ impl ConfiguredSource {
     pub fn new(kind: &'static dyn SourceType, name: &str, settings: Value) -> Result<Self, String> {
         kind.build(name, &settings).map_err(|error| error.to_string())?;
         Ok(ConfiguredSource { kind, name: name.into(), settings })
+    }
+
+    /// How its changes look as records, where nothing else says it.
+    pub fn records(&self) -> Result<Records, String> {
+        self.kind.records(&self.name, &self.settings).map_err(|error| error.to_string())
     }
 
     /// Makes the source.

@@ -11,6 +11,7 @@ pub mod postgres;
 mod settings;
 mod snapshot;
 
+use headwater_format::debezium::Options as Records;
 use headwater_model::source::Source;
 use serde_json::Value;
 
@@ -33,6 +34,9 @@ pub trait SourceType: Sync {
 
     /// Reads the settings below its key, for the source called `name`. No I/O.
     fn build(&self, name: &str, settings: &Value) -> Result<Box<dyn Source>, ConfigError>;
+
+    /// How its changes look as records, for the source called `name`. No I/O.
+    fn records(&self, name: &str, settings: &Value) -> Result<Records, ConfigError>;
 
     /// Connects and lists what is missing or dangerous; changes nothing.
     fn check(&self, name: &str, settings: &Value) -> Result<Vec<Finding>, ConfigError>;

@@ -540,6 +540,22 @@ impl Connector {
 }
 
 impl Options {
+    /// The records of a source that is not declared as a connector: right, and without schemas, so that each value must say
+    /// by itself what it is.
+    pub fn of_source(connector: Connector, name: &str) -> Options {
+        let converter = Converter { schemas: false, decimal_numeric: true, replace_null: false };
+        Options {
+            connector,
+            prefix: name.to_owned(),
+            compat: Compat::Right,
+            decimal: DecimalMode::String,
+            bigint_unsigned: BigintUnsigned::Precise,
+            key: converter,
+            value: converter,
+            ..Options::default()
+        }
+    }
+
     /// The time precision that holds.
     pub fn time_precision(&self) -> TimePrecision {
         self.time_precision.unwrap_or(match self.connector {

@@ -68,7 +68,7 @@ fn made(table: &Table, mut order: Option<Order>) -> Vec<Vec<String>> {
         order = place.order;
         let text =
             |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), |bytes| String::from_utf8(bytes.into()).unwrap());
-        let line = |record: headwater_format::debezium::RecordView<'_>| {
+        let line = |record: headwater_format::debezium::Record<'_>| {
             let headers: Vec<String> =
                 record.headers().map(|(name, value)| format!("{name}={}", text(value))).collect();
             format!("{} {} {}", text(record.key()), text(record.value()), headers.join(" "))

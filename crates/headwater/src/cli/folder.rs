@@ -145,7 +145,7 @@ impl Known {
         Ok(())
     }
 
-    /// How changes are rendered from here on, as the engine wrote it; `None` for the plain form.
+    /// How changes are rendered from here on, as the engine wrote it.
     pub fn rendering(&self) -> Option<&[u8]> {
         self.rendering.as_deref()
     }

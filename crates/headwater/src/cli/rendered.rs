@@ -6,7 +6,7 @@
 use super::folder::Seen;
 use super::output::failure;
 use headwater_engine::partition_of;
-use headwater_format::debezium::{self, Context, Options, Order, Place, Records, Rendering, Table};
+use headwater_format::debezium::{Options, Order, Place, Records, Rendering, Table};
 use headwater_journal::{OffsetRange, TopicId};
 use headwater_model::{Change, Origin, Schema};
 use miette::{Result, miette};
@@ -37,8 +37,8 @@ pub type Visit<'v> = dyn FnMut(&TopicRecord<'_>) -> Result<bool> + 'v;
 /// Renders the journal of one source.
 pub struct Rendered<'a> {
     source: &'a str,
-    /// What the journal says of the rendering, and what was made of it. Where it says nothing, records are plain, in
-    /// topics of the same names.
+    /// What the journal says of the rendering, and what was made of it. Where it says nothing, as the first ones did not,
+    /// records were counted by the defaults.
     described: Option<Vec<u8>>,
     rendering: Option<Rendering>,
     tables: HashMap<u32, Table>,
@@ -201,10 +201,6 @@ impl<'a> Rendered<'a> {
     fn change(&mut self, change: &Change<'_>, schema: &Schema, seen: &Seen<'_>, visit: &mut Visit<'_>) -> Result<bool> {
         let Some(rendering) = &self.rendering else { return Ok(true) };
         let table = self.tables.entry(schema.id).or_insert_with(|| rendering.table(schema));
-        if self.described.is_none() {
-            let context = Context { prefix: self.source, schema, header: &seen.header };
-            return plain(change, context, table.topic(), (&mut self.next, seen), visit);
-        }
         self.records.clear();
         let order = rendering.options().transaction_metadata && self.order.is_open;
         let mut place = Place { header: &seen.header, order: order.then(|| self.order.of(&schema.full_name())) };
@@ -268,26 +264,6 @@ impl TransactionOrder {
             None => {}
         }
     }
-}
-
-/// The records of a source of our own form.
-fn plain(
-    change: &Change<'_>,
-    context: Context<'_>,
-    topic: &str,
-    (next, seen): (&mut [Next], &Seen<'_>),
-    visit: &mut Visit<'_>,
-) -> Result<bool> {
-    let mut made = Vec::new();
-    debezium::records(change, context, &mut made);
-    for record in &made {
-        let (key, value) = (record.key.as_deref().map(str::as_bytes), record.value.as_deref().map(str::as_bytes));
-        let (partition, offset) = take(next, seen, topic, key)?;
-        if !visit(&TopicRecord { topic, partition, offset, key, value, headers: Vec::new() })? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Partition and offset of the next record of `topic` with this key.

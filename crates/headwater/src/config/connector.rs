@@ -39,7 +39,7 @@ pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -
     let connector =
         ConfiguredSource::new(*kind, name, settings).map_err(|message| fault("connector.class", message))?;
     let topics = TopicsSpec {
-        rendering: Some(format),
+        rendering: format,
         partitions: further.partitions.unwrap_or(1),
         heartbeat_interval: (further.heartbeat_interval_ms > 0)
             .then(|| Duration::from_millis(further.heartbeat_interval_ms)),

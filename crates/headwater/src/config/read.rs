@@ -281,7 +281,9 @@ impl Reader<'_> {
                 None => self.refused(&path, &message),
             }
         })?;
-        Ok(Source { name, kind: kinds[at], topics: TopicsSpec::default(), connector: Arc::new(connector) })
+        let rendering = connector.records().map_err(|message| self.refused(&path, &message))?;
+        let topics = TopicsSpec { rendering, ..TopicsSpec::default() };
+        Ok(Source { name, kind: kinds[at], topics, connector: Arc::new(connector) })
     }
 
     /// A source that is declared as a Debezium connector's configuration.

@@ -58,6 +58,13 @@ impl SourceType for Fake {
             .map_err(|(place, message)| headwater_source::ConfigError(format!("{}: {message}", &place[1..])))?;
         Ok(Box::new(Nothing))
     }
+    fn records(
+        &self,
+        _: &str,
+        _: &Value,
+    ) -> Result<headwater_format::debezium::Options, headwater_source::ConfigError> {
+        Ok(headwater_format::debezium::Options::default())
+    }
     fn check(&self, _: &str, _: &Value) -> Result<Vec<headwater_source::Finding>, headwater_source::ConfigError> {
         Ok(Vec::new())
     }

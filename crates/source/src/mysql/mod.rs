@@ -28,6 +28,8 @@ mod xa;
 
 use crate::{ConfigError, Finding, SourceType};
 use config::{Config, Options};
+use headwater_format::debezium::Options as Records;
+use headwater_format::debezium::options::Connector;
 use headwater_model::source::Source;
 use serde_json::Value;
 
@@ -56,6 +58,10 @@ impl SourceType for MySql {
 
     fn build(&self, name: &str, settings: &Value) -> Result<Box<dyn Source>, ConfigError> {
         build(name, settings)
+    }
+
+    fn records(&self, name: &str, settings: &Value) -> Result<Records, ConfigError> {
+        records(Connector::Mysql, name, settings)
     }
 
     fn check(&self, name: &str, settings: &Value) -> Result<Vec<Finding>, ConfigError> {
@@ -88,6 +94,10 @@ impl SourceType for MariaDb {
         build(name, settings)
     }
 
+    fn records(&self, name: &str, settings: &Value) -> Result<Records, ConfigError> {
+        records(Connector::Mariadb, name, settings)
+    }
+
     fn check(&self, name: &str, settings: &Value) -> Result<Vec<Finding>, ConfigError> {
         Ok(check::check(&options(name, settings)?))
     }
@@ -104,6 +114,11 @@ fn schema() -> Value {
 fn options(name: &str, settings: &Value) -> Result<Options, ConfigError> {
     let wrong = |error: config::ConfigError| ConfigError(error.to_string());
     Config::from_value(settings.clone()).and_then(|config| config.validate(name)).map_err(wrong)
+}
+
+fn records(connector: Connector, name: &str, settings: &Value) -> Result<Records, ConfigError> {
+    let include_query = options(name, settings)?.statements;
+    Ok(Records { include_query, ..Records::of_source(connector, name) })
 }
 
 fn build(name: &str, settings: &Value) -> Result<Box<dyn Source>, ConfigError> {

@@ -27,6 +27,8 @@ pub mod wire;
 
 use crate::{ConfigError, Finding, SourceType};
 use config::{Config, Options};
+use headwater_format::debezium::Options as Records;
+use headwater_format::debezium::options::Connector;
 use headwater_model::source::Source;
 use serde_json::Value;
 
@@ -52,6 +54,12 @@ impl SourceType for Postgres {
 
     fn build(&self, name: &str, settings: &Value) -> Result<Box<dyn Source>, ConfigError> {
         Ok(Box::new(stream::PostgresSource::new(options(name, settings)?)))
+    }
+
+    fn records(&self, name: &str, settings: &Value) -> Result<Records, ConfigError> {
+        let connection = options(name, settings)?.connection;
+        let database = connection.database.unwrap_or(connection.user);
+        Ok(Records { database, ..Records::of_source(Connector::Postgresql, name) })
     }
 
     fn check(&self, name: &str, settings: &Value) -> Result<Vec<Finding>, ConfigError> {
