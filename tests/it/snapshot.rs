@@ -89,3 +89,26 @@ fn a_snapshot_that_is_asked_for_changes_nothing_that_is_right() {
         world.assert_equal();
     }
 }
+
+#[test]
+fn a_debezium_source_tells_every_row_again_that_a_further_snapshot_reads() {
+    for flavor in flavors() {
+        let mut world = World::start(flavor, &[], ", snapshot: always, as_debezium: true, chunk_rows: 2");
+        world.database().exec(
+            "create table shop.keyless (a int, b varchar(20)); insert into shop.keyless values (1, 'x'), (1, 'x'), (2, 'y');
+             insert into shop.line values (1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 1, 1), (5, 1, 1)",
+        );
+        let read = |world: &World, table: &str| {
+            let topic = format!("shop.shop.{table}");
+            let dump = world.headwater.run_ok(&["topics", "dump", &topic]).unwrap();
+            let records = dump.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            records.filter(|record| record["value"]["op"] == "r").count()
+        };
+        for times in 1..4 {
+            world.headwater.start().unwrap();
+            world.assert_equal();
+            assert_eq!((read(&world, "line"), read(&world, "keyless")), (5 * times, 3 * times), "{flavor}");
+            assert!(world.headwater.terminate(LIMIT).unwrap().success());
+        }
+    }
+}

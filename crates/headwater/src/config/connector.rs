@@ -19,7 +19,7 @@ pub(super) fn declared(name: &str, translated: Translated, registry: Registry) -
     let Some(kind) = registry.sources.iter().find(|known| known.name() == kind) else {
         return Err(fault("connector.class", format!("this binary was built without `{kind}`")));
     };
-    if kind.name() == "postgres" && format.is_exact() {
+    if format.is_exact() {
         settings["as_debezium"] = Value::from(true);
     }
     if further.snapshot_only {

@@ -82,6 +82,11 @@ pub struct Config {
     #[schemars(range(min = 1, max = 64))]
     pub snapshot_workers: u16,
 
+    /// Whether every row that a further snapshot reads is told as one that was read, as Debezium does; otherwise only what
+    /// differs is told.
+    #[serde(default)]
+    pub as_debezium: bool,
+
     /// The number under which we ask for the log, unique among the server's replicas. Derived from the source's name, the
     /// server's address and this machine's name when left out.
     #[serde(default)]
@@ -190,6 +195,8 @@ pub struct Options {
     pub chunk_rows: u32,
     /// Connections that read a snapshot.
     pub snapshot_workers: u16,
+    /// Whether rows that are read again are told as Debezium does.
+    pub as_debezium: bool,
     /// Our number among the server's replicas.
     pub server_id: u32,
     /// How often an idle server says that it is alive.
@@ -245,6 +252,7 @@ impl Config {
             snapshot_chosen: self.snapshot_chosen()?,
             chunk_rows: self.chunk_rows,
             snapshot_workers: self.snapshot_workers,
+            as_debezium: self.as_debezium,
             heartbeat,
             heartbeat_query: heartbeat_query.transpose()?,
             statements: self.statements,

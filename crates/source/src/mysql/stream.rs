@@ -240,6 +240,7 @@ impl MySqlSource {
             workers: options.snapshot_workers,
             tables: captured.into_iter().map(Arc::new).collect(),
             chosen: options.snapshot_chosen.clone(),
+            tells_again: options.as_debezium,
             floor: position.clone(),
         };
         Snapshot::begin(plan, intake)

@@ -13,7 +13,7 @@ use crate::postgres::wire::{self, Role};
 use headwater_testkit::{Postgres, PostgresRelease, postgres_releases, say, seed, wait_until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -282,8 +282,8 @@ impl Bench {
         let tables = Tables::new(self.options.clone(), catalogue.types().unwrap(), &kept);
         let place =
             Position { system: 1, timeline: 1, slot: self.options.slot.clone(), lsn: Lsn(0), last_commit: Lsn(0) };
-        let transactions = Transactions::new(&self.options, tables, place);
-        let mut stream = Stream::new(&self.options, wire, &self.server, transactions, catalogue);
+        let transactions = Transactions::new(&self.options, tables, place, VecDeque::new());
+        let mut stream = Stream::new(&self.options, 0, wire, &self.server, transactions, catalogue);
         let error = match stream.follow(&mut kept) {
             Err(error) => error,
             Ok(_) => panic!("the source has stopped by itself"),

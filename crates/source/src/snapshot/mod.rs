@@ -12,14 +12,16 @@ mod keys;
 mod markers;
 mod rewrite;
 mod state;
+mod whole;
 mod worker;
 
 pub use bell::Bell;
 pub use chosen::Chosen;
 pub use keys::Range;
 pub use markers::{Ends, Place, marker};
-pub use rewrite::{Completed, filled};
+pub use rewrite::Completed;
 pub use state::{TABLE_PREFIX, TableState};
+pub use whole::{SIDE, WholeTable};
 pub use worker::{CHUNK_BYTES_MAX, Job, POLL, Read, Reader};
 
 use headwater_model::calendar::now_us;
@@ -27,7 +29,7 @@ use headwater_model::change::{Change, Changes};
 use headwater_model::source::{Committed, HeldRows, Intake, StateUpdate};
 use headwater_model::transaction::put_header;
 use headwater_model::{Error, Op, Origin, Result, Row, Schema, SnapshotMarker, TransactionBuilder, TransactionHeader};
-use rewrite::{Tables, Underway, rewrite, too_many};
+use rewrite::{Tables, Underway, filled, rewrite, too_many};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

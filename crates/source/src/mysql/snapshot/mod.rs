@@ -41,6 +41,8 @@ pub struct Plan {
     pub tables: Vec<Arc<Schema>>,
     /// Which of them are read, and how.
     pub chosen: Chosen,
+    /// A row that is read again is told as one that was read, whether it differs or not.
+    pub tells_again: bool,
     /// Where the journal stands: what a SELECT shows must be at least that new.
     pub floor: Position,
 }
@@ -50,17 +52,18 @@ pub struct Snapshot {
     chunks: snapshot::Snapshot<Chunks>,
     /// Tables without a key, and the place of the log as of which each was read.
     read_as_of: HashMap<u32, (Arc<Schema>, LogPlace)>,
+    tells_again: bool,
 }
 
 impl Snapshot {
     /// Begins, or goes on with, the snapshot of those of the plan's tables that have not been read; `None` when all have.
     pub fn begin(plan: Plan, intake: &mut dyn Intake) -> Result<Option<Snapshot>> {
-        let Plan { server, chunk_rows, workers, tables, chosen, floor } = plan;
+        let Plan { server, chunk_rows, workers, tables, chosen, tells_again, floor } = plan;
         let ends = find_ends(&server, &tables, &chosen, intake)?;
         let source = server.source.clone();
         let reader = Chunks { server, chunk_rows, floor: floor.place() };
-        let chunks = snapshot::Snapshot::new(&source, reader, workers, false)?;
-        let mut snapshot = Snapshot { chunks, read_as_of: HashMap::new() };
+        let chunks = snapshot::Snapshot::new(&source, reader, workers, tells_again)?;
+        let mut snapshot = Snapshot { chunks, read_as_of: HashMap::new(), tells_again };
         // What a query selects is in no order of ours either.
         let is_whole = |schema: &Arc<Schema>| schema.key.is_empty() || chosen.query(schema).is_some();
         let (whole, keyed): (Vec<_>, Vec<_>) = tables.into_iter().partition(is_whole);

@@ -11,17 +11,12 @@ use super::select::chunk;
 use crate::mysql::position::LogPlace;
 use crate::mysql::server::read_lock;
 use crate::mysql::wire::Connection;
-use crate::snapshot::{Chosen, Ends, Place, filled, marker};
+use crate::snapshot::{self, Chosen, Ends, Place, SIDE};
 use headwater_model::calendar::now_us;
-use headwater_model::source::{Committed, HeldRows, Intake, SidePart, StateUpdate};
+use headwater_model::source::{Committed, HeldRows, Intake, StateUpdate};
 use headwater_model::transaction::put_header;
-use headwater_model::{Error, Op, Origin, Result, Row, Schema, TransactionBuilder, TransactionHeader};
+use headwater_model::{Error, Origin, Result, Schema, TransactionBuilder, TransactionHeader};
 use std::sync::Arc;
-
-/// The side segment that the rows flow into.
-const SIDE: &str = "snapshot";
-/// Bytes of rows kept in memory.
-const PART_BYTES_MAX: usize = 4 << 20;
 
 impl Snapshot {
     /// Reads those of `tables` that were not read before, and remembers as of which place each was.
@@ -55,7 +50,7 @@ impl Snapshot {
         let mut spilled = false;
         for (schema, again) in &unread {
             let held = if *again { Some(intake.rows(&schema.full_name(), intake.next_sequence())?) } else { None };
-            let table = WholeTable { schema, place: ends.place(schema.id), query: chosen.query(schema) };
+            let table = ToRead { schema, place: ends.place(schema.id), query: chosen.query(schema) };
             spilled |= self.read_table(&mut connection, &table, held, &mut rows, intake)?;
         }
         let mut header = Vec::new();
@@ -101,8 +96,8 @@ impl Snapshot {
     fn read_table(
         &mut self,
         connection: &mut Connection,
-        &WholeTable { schema, place, query }: &WholeTable<'_>,
-        mut held: Option<Box<dyn HeldRows>>,
+        &ToRead { schema, place, query }: &ToRead<'_>,
+        held: Option<Box<dyn HeldRows>>,
         rows: &mut TransactionBuilder,
         intake: &mut dyn Intake,
     ) -> Result<bool> {
@@ -115,64 +110,23 @@ impl Snapshot {
             None => RowPlan::new(schema, result.columns()),
             Some(_) => RowPlan::named(schema, result.columns())?,
         };
-        let (mut spilled, mut number) = (false, 0u32);
-        // One row is held back, because only the end shows which is the last.
-        let (mut read, mut back) = (Vec::new(), None::<Vec<u8>>);
-        let write = |row: &[u8], number: u32, is_last, rows: &mut TransactionBuilder| {
-            rows.begin_read(schema.id, number, marker(place, number == 0, is_last)).extend_from_slice(row);
-            rows.end(Op::Read, schema.id, false);
-        };
+        let mut table = snapshot::WholeTable::new(schema, place, held, self.tells_again, rows);
+        let mut read = Vec::new();
         while let Some(packet) = result.next_row().map_err(failed)? {
             read.clear();
             if let Err((column, what)) = plan.transcode(packet, &mut read) {
                 return Err(super::chunk::bad_row(schema, column, what));
             }
-            if let (Some(held), Some(row)) = (&mut held, Row::decode(&mut &read[..]))
-                && held.take(&row)?.is_some()
-            {
-                continue;
-            }
-            let spare = back.as_mut().map(std::mem::take);
-            if let Some(row) = &spare {
-                write(row, number, false, rows);
-                number = number.wrapping_add(1);
-                spilled |= spill_if_large(rows, intake)?;
-            }
-            back = Some(std::mem::replace(&mut read, spare.unwrap_or_default()));
+            table.take(&read, intake)?;
             self.chunks.count(1);
         }
-        if let Some(row) = back {
-            write(&row, number, true, rows);
-            number = number.wrapping_add(1);
-            spilled |= spill_if_large(rows, intake)?;
-        }
-        // What a query leaves out is not gone.
-        if let Some(held) = held.as_mut().filter(|_| query.is_none()) {
-            held.unseen(&mut |row| {
-                let row = filled(row.clone(), None)?;
-                rows.begin(Op::Delete, row.schema, 0, number).extend_from_slice(&row.row);
-                rows.end(Op::Delete, row.schema, false);
-                number = number.wrapping_add(1);
-                spilled |= spill_if_large(rows, intake)?;
-                Ok(())
-            })?;
-        }
-        Ok(spilled)
+        table.end(query.is_some(), intake)
     }
 }
 
 /// A table to be read.
-struct WholeTable<'t> {
+struct ToRead<'t> {
     schema: &'t Schema,
     place: Place,
     query: Option<&'t str>,
-}
-
-fn spill_if_large(rows: &mut TransactionBuilder, intake: &mut dyn Intake) -> Result<bool> {
-    let large = rows.len() >= PART_BYTES_MAX;
-    if large {
-        intake.spill(&SidePart { id: SIDE }, rows)?;
-        rows.clear();
-    }
-    Ok(large)
 }

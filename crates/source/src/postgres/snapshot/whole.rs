@@ -16,18 +16,14 @@ use super::super::wire::query::quoted;
 use super::super::{config::Options, failure};
 use super::chunk::{Select, decode};
 use super::{Place, TableState, ToRead, slot_name};
-use crate::snapshot::{Ends, Place as Marked, marker};
+use crate::snapshot::{Ends, SIDE, WholeTable};
 use headwater_model::calendar::now_us;
-use headwater_model::source::{Committed, HeldRows, Intake, SidePart, SourceReport, StateUpdate};
+use headwater_model::source::{Committed, Intake, SourceReport, StateUpdate};
 use headwater_model::transaction::put_header;
-use headwater_model::{Error, Op, Origin, Result, Row, TransactionBuilder, TransactionHeader};
-use std::sync::{Arc, PoisonError};
+use headwater_model::{Error, Origin, Result, Schema, TransactionBuilder, TransactionHeader};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-/// The side segment that the rows flow into.
-const SIDE: &str = "snapshot";
-/// Bytes of rows kept in memory.
-const PART_BYTES_MAX: usize = 4 << 20;
 /// How often the status page is told how far it is.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -79,9 +75,12 @@ pub fn read(
             true => Some(intake.rows(&of.schema.full_name(), intake.next_sequence())?),
             false => None,
         };
-        let mut table = Reading::new(of.clone(), ends.place(of.schema.id), held, options.as_debezium);
-        whole.read_table(&mut reading, &mut table, intake)?;
-        whole.append(table, intake)?;
+        let mut rows = TransactionBuilder::default();
+        let place = ends.place(of.schema.id);
+        let mut table = WholeTable::new(&of.schema, place, held, options.as_debezium, &mut rows);
+        whole.read_table(&mut reading, &of, &mut table, intake)?;
+        let is_spilled = table.end(options.snapshot_queries.contains_key(&of.schema.full_name()), intake)?;
+        whole.append(&of.schema, &rows, is_spilled, intake)?;
         transactions.tables.was_read(&of.schema.database, &of.schema.table, whole.as_of);
     }
     reading.close();
@@ -98,26 +97,15 @@ struct Whole<'o> {
     reported_at: Option<Instant>,
 }
 
-/// A table that is being read, on its way into the journal.
-struct Reading {
-    of: Arc<Select>,
-    place: Marked,
-    /// The rows that the journal has of it, where it was read before.
-    held: Option<Box<dyn HeldRows>>,
-    /// A row that is read again is told as one that was read.
-    tells_again: bool,
-    is_spilled: bool,
-    rows: TransactionBuilder,
-    /// The last row that is told as one that was read, which has no marker yet, and what the journal had of it before.
-    last: Option<(Vec<u8>, Option<Vec<u8>>)>,
-    /// Rows written before it.
-    count: u32,
-}
-
 impl Whole<'_> {
-    fn read_table(&mut self, connection: &mut Connection, table: &mut Reading, intake: &mut dyn Intake) -> Result<()> {
+    fn read_table(
+        &mut self,
+        connection: &mut Connection,
+        of: &Select,
+        into: &mut WholeTable<'_>,
+        intake: &mut dyn Intake,
+    ) -> Result<()> {
         let failed = |error| failure::of_connection(&self.options.name, error);
-        let of = table.of.clone();
         let query = self.options.snapshot_queries.get(&of.schema.full_name());
         let (mut plan, mut bytes) = (of.plan(), Vec::new());
         let mut rows = connection.query_rows(&query.cloned().unwrap_or_else(|| of.all())).map_err(failed)?;
@@ -129,29 +117,34 @@ impl Whole<'_> {
             bytes.clear();
             decode(&mut plan, row, places.as_deref(), &of.schema, &self.options.name, &mut bytes)?;
             self.rows += 1;
-            table.take(&bytes, intake)?;
+            into.take(&bytes, intake)?;
             self.report(intake);
         }
-        table.end(query.is_some(), intake)
+        Ok(())
     }
 
-    fn append(&mut self, table: Reading, intake: &mut dyn Intake) -> Result<()> {
+    fn append(
+        &mut self,
+        schema: &Schema,
+        rows: &TransactionBuilder,
+        is_spilled: bool,
+        intake: &mut dyn Intake,
+    ) -> Result<()> {
         let now = now_us();
         let origin = Origin::WalSnapshot { xid: self.xid, lsn: self.as_of.0 };
         let mut header = Vec::new();
         put_header(&mut header, &TransactionHeader { commit_us: now, receive_us: now, origin });
-        let schema = &table.of.schema;
         let value = Some(TableState::read_as_of(schema, self.as_of).encode());
         let committed = Committed {
             header: &header,
-            changes: &table.rows,
+            changes: rows,
             position: &[],
             state: &[StateUpdate { key: TableState::key(schema), value }],
             schemas: &[],
             derived: true,
         };
         fail::fail_point!("postgres::snapshot");
-        match table.is_spilled {
+        match is_spilled {
             true => intake.append_side(SIDE, &committed)?,
             false => intake.append(&committed)?,
         }
@@ -169,81 +162,5 @@ impl Whole<'_> {
                 snapshot_rows: Some((self.rows, self.rows)),
             });
         }
-    }
-}
-
-impl Reading {
-    fn new(of: Arc<Select>, place: Marked, held: Option<Box<dyn HeldRows>>, tells_again: bool) -> Self {
-        let rows = TransactionBuilder::default();
-        Reading { of, place, held, tells_again, is_spilled: false, rows, last: None, count: 0 }
-    }
-
-    /// Takes a row that was read.
-    fn take(&mut self, row: &[u8], intake: &mut dyn Intake) -> Result<()> {
-        let earlier = match (&mut self.held, Row::decode(&mut &row[..])) {
-            (Some(held), Some(row)) => held.take(&row)?,
-            _ => None,
-        };
-        match earlier {
-            None => self.put(row, None, intake),
-            Some(earlier) if self.tells_again => self.put(row, Some(earlier.row), intake),
-            Some(earlier) if earlier.row == row || self.of.schema.key.is_empty() => Ok(()),
-            Some(earlier) => self.change(Op::Update, &[&earlier.row, row], intake),
-        }
-    }
-
-    /// All rows were taken. What a query (`is_part`) leaves out is not gone.
-    fn end(&mut self, is_part: bool, intake: &mut dyn Intake) -> Result<()> {
-        if let Some(last) = self.last.take() {
-            self.write(last, true);
-            self.spill_if_large(intake)?;
-        }
-        match self.held.take().filter(|_| !is_part) {
-            Some(mut held) => held.unseen(&mut |row| self.change(Op::Delete, &[&row.row], intake)),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes a row that is told as one that was read; `earlier`: as the journal had it.
-    fn put(&mut self, row: &[u8], earlier: Option<Vec<u8>>, intake: &mut dyn Intake) -> Result<()> {
-        if let Some(last) = self.last.take() {
-            self.write(last, false);
-        }
-        self.last = Some((row.to_vec(), earlier));
-        self.spill_if_large(intake)
-    }
-
-    fn write(&mut self, (row, earlier): (Vec<u8>, Option<Vec<u8>>), is_last: bool) {
-        let (schema, marker) = (self.of.schema.id, marker(self.place, self.count == 0, is_last));
-        let out = match earlier {
-            None => self.rows.begin_read(schema, self.count, marker),
-            Some(earlier) => {
-                let out = self.rows.begin_read_again(schema, self.count, marker);
-                out.extend_from_slice(&earlier);
-                out
-            }
-        };
-        out.extend_from_slice(&row);
-        self.rows.end(Op::Read, schema, false);
-        self.count = self.count.wrapping_add(1);
-    }
-
-    /// Takes what became of a row that the journal has.
-    fn change(&mut self, op: Op, rows: &[&[u8]], intake: &mut dyn Intake) -> Result<()> {
-        let schema = self.of.schema.id;
-        let out = self.rows.begin(op, schema, 0, self.count);
-        rows.iter().for_each(|row| out.extend_from_slice(row));
-        self.rows.end(op, schema, false);
-        self.count = self.count.wrapping_add(1);
-        self.spill_if_large(intake)
-    }
-
-    fn spill_if_large(&mut self, intake: &mut dyn Intake) -> Result<()> {
-        if self.rows.len() >= PART_BYTES_MAX {
-            intake.spill(&SidePart { id: SIDE }, &self.rows)?;
-            self.rows.clear();
-            self.is_spilled = true;
-        }
-        Ok(())
     }
 }
