@@ -62,22 +62,24 @@ fn postgresql_s_own_form_shows_messages_and_values_as_they_are() {
         let postgres = Postgres::start(release, &[]).unwrap();
         postgres.exec(
             "postgres",
-            "create table t (id int primary key, n numeric, grid int[]); insert into t values (1, 'NaN', '{{1,2},{3,4}}')",
+            "create table t (id int primary key, n numeric, grid int[], q int not null default 5); insert into t values (1, 'NaN', '{{1,2},{3,4}}')",
         );
         check(
             &format!("postgres: {{ url: \"{}\", tables: [\"public.*\"] }}", postgres.url("postgres")),
             || {
                 postgres.exec(
                     "postgres",
-                    "begin; insert into t values (2, 1.5, null); update t set n = 7 where id = 1;
+                    "begin; insert into t values (2, 1.5, null); update t set n = 7 where id = 1; delete from t where id = 2;
                      select pg_logical_emit_message(true, 'note', 'hello'); commit",
                 );
             },
             expect![[r#"
                 own.message {"prefix":"note"} "m" null null "aGVsbG8=" "postgresql" "postgres" "false"
-                own.public.t {"id":1} "r" null {"grid":[1,2,3,4],"id":1,"n":"NaN"} null "postgresql" "postgres" "last"
-                own.public.t {"id":1} "u" null {"grid":[1,2,3,4],"id":1,"n":"7"} null "postgresql" "postgres" "false"
-                own.public.t {"id":2} "c" null {"grid":null,"id":2,"n":"1.5"} null "postgresql" "postgres" "false""#]],
+                own.public.t {"id":1} "r" null {"grid":[1,2,3,4],"id":1,"n":"NaN","q":5} null "postgresql" "postgres" "last"
+                own.public.t {"id":1} "u" null {"grid":[1,2,3,4],"id":1,"n":"7","q":5} null "postgresql" "postgres" "false"
+                own.public.t {"id":2} "c" null {"grid":null,"id":2,"n":"1.5","q":5} null "postgresql" "postgres" "false"
+                own.public.t {"id":2} "d" {"grid":null,"id":2,"n":null,"q":null} null null "postgresql" "postgres" "false"
+                own.public.t {"id":2} null null null null null null null"#]],
         );
     }
 }

@@ -543,7 +543,7 @@ impl Options {
     /// The records of a source that is not declared as a connector: right, and without schemas, so that each value must say
     /// by itself what it is.
     pub fn of_source(connector: Connector, name: &str) -> Options {
-        let converter = Converter { schemas: false, decimal_numeric: true, replace_null: false };
+        let converter = Converter { schemas: false, decimal_numeric: true, replace_null: true };
         Options {
             connector,
             prefix: name.to_owned(),

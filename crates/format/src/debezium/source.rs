@@ -219,8 +219,7 @@ impl Source {
             json::string(&mut text, field.name());
             text.push(b':');
             if streamed && *field == SourceField::Snapshot {
-                let is_said = options.value.replace_null || !options.is_exact();
-                text.extend_from_slice(if is_said { b"\"false\"" } else { b"null" });
+                text.extend_from_slice(if options.value.replace_null { b"\"false\"" } else { b"null" });
             } else if !self.write_constant(&mut text, *field) {
                 parts.push((Piece::new(&text), *field));
                 text.clear();

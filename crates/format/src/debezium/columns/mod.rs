@@ -193,7 +193,7 @@ fn field(schema: &Schema, place: usize, options: &Options, converter: Converter,
     if matches!(extra, Extra::HeaderKey { simple: true }) {
         shape.form = shape.form.printed(&shape.schema);
     }
-    let null = null_text(&shape, nullable, converter);
+    let null = null_text(&shape, nullable, converter, options);
     let name = names::adjust_field(&column.name, options.field_name_adjustment);
     let mut label = b",".to_vec();
     json::string(&mut label, &name);
@@ -230,10 +230,12 @@ pub(crate) fn shape(column: &Column, options: &Options, converter: Converter) ->
     }
 }
 
-/// What is written for NULL. Some schemas are optional where the column is not, which shows no null all the same.
-fn null_text(shape: &Shape, nullable: bool, converter: Converter) -> Vec<u8> {
+/// What is written for NULL. Some schemas are optional where the column is not, which shows no null all the same. In
+/// `right` a NULL is one, and what is not known is null as well where no schema forbids it.
+fn null_text(shape: &Shape, nullable: bool, converter: Converter, options: &Options) -> Vec<u8> {
+    let (exact, nullable) = (options.is_exact(), nullable || !options.is_exact() && !converter.schemas);
     match &shape.schema.default {
-        Some(default) if converter.replace_null || !nullable => default.clone(),
+        Some(default) if exact && converter.replace_null || !nullable => default.clone(),
         None if !nullable => shape.fallback.clone(),
         _ => b"null".to_vec(),
     }
