@@ -15,6 +15,7 @@ const DEPTH_MAX: usize = 6;
 pub fn pages(registry: Registry) -> Vec<(String, String)> {
     let whole = schema(registry);
     let mut pages = vec![("reference/config.md".to_string(), config_page(&whole, registry))];
+    pages.push(("reference/debezium.md".to_string(), super::debezium::page(GENERATED)));
     for kind in registry.sources {
         pages.push((format!("connectors/source-{}.md", kind.name()), source_page(&whole, *kind)));
     }

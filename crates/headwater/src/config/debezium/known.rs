@@ -100,7 +100,10 @@ const TABLE: &[(&str, Known)] = &[
     ("statistics.metrics.enabled", Known::Meaningless("metrics are always complete")),
     ("executor.shutdown.timeout.ms", Known::Meaningless("stopping has a time limit of its own")),
     ("gtid.new.channel.position", Known::Meaningless("a GTID set is read on from where it was left")),
-    ("gtid.ignore.on.recovery", Known::Meaningless("no schema history is recovered")),
+    (
+        "gtid.ignore.on.recovery",
+        Known::Meaningless("the source goes on where the journal ends, by GTID where it has one"),
+    ),
     ("use.nongraceful.disconnect", Known::Meaningless("connections are closed at once")),
     ("custom.metric.tags", Known::Meaningless("metrics carry the source's name")),
     ("advanced.metrics.enable", Known::Meaningless("metrics are always complete")),
@@ -211,8 +214,13 @@ pub(super) fn lookup(name: &str) -> Option<Known> {
     TO_DRIVER.iter().find(|(known, _)| *known == option).map(|(_, why)| *why).or(other)
 }
 
+/// Everything in this file: names, where a dot ends those that only begin so, and what is known of them.
+pub(super) fn all() -> impl Iterator<Item = (String, Known)> {
+    let own = TABLE.iter().map(|(name, known)| ((*name).to_owned(), *known));
+    own.chain(TO_DRIVER.iter().map(|(name, known)| (format!("database.{name}"), *known)))
+}
+
 /// The names in this file that are whole ones.
 pub(super) fn names() -> impl Iterator<Item = String> {
-    let whole = TABLE.iter().map(|(name, _)| (*name).to_owned()).filter(|name| !name.ends_with('.'));
-    whole.chain(TO_DRIVER.iter().map(|(name, _)| format!("database.{name}")))
+    all().map(|(name, _)| name).filter(|name| !name.ends_with('.'))
 }

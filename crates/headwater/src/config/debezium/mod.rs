@@ -9,6 +9,7 @@ mod known;
 mod patterns;
 mod properties;
 mod records;
+mod reference;
 mod source;
 mod transforms;
 
@@ -19,6 +20,7 @@ use headwater_format::debezium::options::{Connector, Options};
 pub(super) use java_file::value_of;
 use properties::Properties;
 pub(super) use properties::is_template;
+pub(super) use reference::page;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,15 +84,23 @@ pub fn translate(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Translated, Vec<Fault>> {
     let mut properties = Properties::new(properties, environment);
-    let Some(connector) = connector(&mut properties) else { return Err(properties.finish_without_rest()) };
+    match read(&mut properties) {
+        Some(translated) => properties.finish().map(|notes| Translated { notes, ..translated }),
+        None => Err(properties.finish_without_rest()),
+    }
+}
+
+/// Reads all that is known; its notes are still empty.
+fn read(properties: &mut Properties) -> Option<Translated> {
+    let connector = connector(properties)?;
     let mut further = Further::default();
     let database = match connector {
         Connector::Postgresql => properties.required("database.dbname").unwrap_or_default(),
         Connector::Mysql | Connector::Mariadb => String::new(),
     };
     let shows_changes = !properties.is("include.schema.changes", "false");
-    let settings = source::settings(&mut properties, connector, &database, &mut further);
-    let mut format = records::options(&mut properties, connector, &database);
+    let settings = source::settings(properties, connector, &database, &mut further);
+    let mut format = records::options(properties, connector, &database);
     if connector == Connector::Mariadb && format.is_exact() {
         // The original takes the one property for the other there.
         format.include_comments = shows_changes;
@@ -100,8 +110,7 @@ pub fn translate(
         Connector::Mariadb => "mariadb",
         Connector::Postgresql => "postgres",
     };
-    let notes = properties.finish()?;
-    Ok(Translated { kind, settings, format, further, notes })
+    Some(Translated { kind, settings, format, further, notes: Vec::new() })
 }
 
 fn connector(properties: &mut Properties) -> Option<Connector> {

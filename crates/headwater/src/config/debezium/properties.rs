@@ -9,7 +9,7 @@ use crate::config::error::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A property's name of today, and what it was called in 1.x.
-const OLD_NAMES: &[(&str, &str)] = &[
+pub(super) const OLD_NAMES: &[(&str, &str)] = &[
     ("topic.prefix", "database.server.name"),
     ("database.include.list", "database.whitelist"),
     ("database.exclude.list", "database.blacklist"),
@@ -31,14 +31,21 @@ pub(super) struct Properties {
     values: BTreeMap<String, String>,
     /// Every name that was asked for, whether it was there or not: what a misspelt one is compared with.
     asked: BTreeSet<String>,
+    /// Those of which one value alone is honoured.
+    only: BTreeMap<String, String>,
     faults: Vec<Fault>,
     notes: Vec<String>,
 }
 
 impl Properties {
     pub fn new(properties: &BTreeMap<String, String>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
-        let mut read =
-            Properties { values: BTreeMap::new(), asked: BTreeSet::new(), faults: Vec::new(), notes: Vec::new() };
+        let mut read = Properties {
+            values: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            only: BTreeMap::new(),
+            faults: Vec::new(),
+            notes: Vec::new(),
+        };
         for (name, value) in properties {
             let value = match is_template(name) {
                 true => Ok(value.clone()),
@@ -115,6 +122,7 @@ impl Properties {
 
     /// Takes every property whose name begins with `prefix`, as what follows the prefix and the value.
     pub fn take_all(&mut self, prefix: &str) -> Vec<(String, String)> {
+        self.asked.insert(format!("{prefix}…"));
         let names: Vec<String> = self.values.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
         let taken = names.into_iter().filter_map(|name| {
             let value = self.values.remove(&name)?;
@@ -133,6 +141,7 @@ impl Properties {
 
     /// Takes a property that only one value of can be honoured, which is also its default.
     pub fn only(&mut self, name: &str, allowed: &str, why: &str) {
+        self.only.insert(name.to_owned(), allowed.to_owned());
         if let Some(value) = self.take(name)
             && !value.eq_ignore_ascii_case(allowed)
         {
@@ -165,6 +174,11 @@ impl Properties {
             }
         }
         if self.faults.is_empty() { Ok(self.notes) } else { Err(self.faults) }
+    }
+
+    /// Every name that was asked for, with the value that alone is honoured where there is only one.
+    pub fn asked(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.asked.iter().map(|name| (name.as_str(), self.only.get(name).map(String::as_str)))
     }
 
     /// What is wrong, when too little is known to look at the rest.
