@@ -2,12 +2,14 @@
 //!
 //! Each test runs all scenarios of one server side by side on a few servers of its own, prints how many records of each are
 //! equal, and fails where one differs, but for those in `apart.rs`. `HEADWATER_GOLDEN=text` runs only the scenarios whose name
-//! contains the text; `HEADWATER_GOLDEN_OUT=FOLDER` keeps each scenario's records and differences there. Invariant: a server
-//! has no database of another scenario while one runs. Start at [`run_all`].
+//! contains the text; `HEADWATER_GOLDEN_OUT=FOLDER` keeps each scenario's records and differences there,
+//! `HEADWATER_GOLDEN_TABLES=1` the tables of those without schemas beside the captures. Invariant: a server has no database of
+//! another scenario while one runs. Start at [`run_all`].
 
 mod apart;
 mod lane;
 mod replay;
+mod tables;
 
 use headwater_testkit::golden::{self, Counts, Record, Report, Scenario, Waiver};
 use headwater_testkit::{Flavor, PostgresRelease, Result, postgres_releases, say};

@@ -4,6 +4,7 @@
 //! Start at [`replay`].
 
 use super::lane::Lane;
+use super::tables;
 use crate::world::BINARY;
 use headwater_testkit::golden::{Phase, Record, Scenario};
 use headwater_testkit::{Error, Headwater, Result, wait_until};
@@ -43,6 +44,7 @@ pub fn replay(lane: &mut Lane, scenario: &Scenario) -> Result<Vec<Record>> {
     if headwater.is_running() {
         headwater.terminate(STOP_LIMIT)?;
     }
+    tables::keep(scenario, &headwater.data_dir().join("journal").join(SOURCE))?;
     let dump = headwater.run_ok(&["topics", "dump", "--source", SOURCE, "--text"])?;
     let mut records = Record::from_lines(&dump)?;
     records.retain(|record| belongs(scenario, &record.topic));

@@ -9,3 +9,4 @@ mod hostile;
 mod own_records;
 mod round_trip;
 mod settings;
+mod tables;

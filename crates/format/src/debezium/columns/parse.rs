@@ -223,11 +223,21 @@ fn decode_array(element: &Form, kind: &Type, raw: &str, snapshot: bool, out: &mu
     let mut encoded = Vec::new();
     for raw in elements {
         encoded.clear();
-        decode(element, kind, raw.get(), snapshot, &mut encoded)?;
+        match (element, raw.get()) {
+            // An array with an infinity is not shown: this one was a number that no double holds.
+            (Form::DecimalDouble, "\"Infinity\"") => Value::Decimal(&beyond_doubles("")).encode(&mut encoded),
+            (Form::DecimalDouble, "\"-Infinity\"") => Value::Decimal(&beyond_doubles("-")).encode(&mut encoded),
+            (element, raw) => decode(element, kind, raw, snapshot, &mut encoded)?,
+        }
         writer.put(Value::decode(&mut &encoded[..])?);
     }
     writer.value()?.encode(out);
     Some(())
+}
+
+/// The least power of ten that is too large for a double.
+fn beyond_doubles(sign: &str) -> String {
+    format!("{sign}1{}", "0".repeat(f64::MAX_10_EXP as usize + 1))
 }
 
 fn decode_interval(text: &str, mode: IntervalMode) -> Option<Value<'static>> {
