@@ -27,6 +27,7 @@ mod own_form; // sources that are no Debezium connector, and their topics
 mod pipeline; // the shortest whole path
 #[cfg(feature = "failpoints")]
 mod postgres_crash; // kills of PostgreSQL, its reader and the power, with transactions in progress, in parts and prepared
+mod postgres_failures; // what PostgreSQL lacks, loses or forbids
 mod postgres_laggards; // followers of PostgreSQL that are away, and what the slot holds meanwhile
 #[cfg(feature = "failpoints")]
 mod postgres_points; // a crash at every edge of PostgreSQL's reader

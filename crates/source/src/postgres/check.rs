@@ -10,6 +10,7 @@ use super::start;
 use super::wire::query::{identifier, quoted};
 use super::wire::{self, Connection, ResultSet};
 use crate::{Finding, Severity};
+use std::collections::BTreeSet;
 
 /// Log that a slot nobody reads may hold before it is worth a word.
 const IDLE_WAL_BYTES: u64 = 1 << 30;
@@ -41,11 +42,7 @@ fn check_server(options: &Options, findings: &mut Vec<Finding>) {
     let found = start::connect(options, &mut 0);
     let (mut connection, server) = match found {
         Ok(found) => found,
-        Err(error) => {
-            let mend = error.hint_text().unwrap_or_default().to_owned();
-            findings.push(Finding { severity: Severity::Error, what: error.to_string(), mend });
-            return;
-        }
+        Err(error) => return fault(findings, error.to_string(), admission(options)),
     };
     if let Err(error) = start::require(options, &server) {
         let mend = error.hint_text().unwrap_or_default().to_owned();
@@ -57,6 +54,22 @@ fn check_server(options: &Options, findings: &mut Vec<Finding>) {
         }
     }
     connection.close();
+}
+
+/// What lets the role in that a server refuses.
+fn admission(options: &Options) -> String {
+    let wire = wire::Options { role: wire::Role::Replication, ..options.connection.clone() };
+    let Err(refused) = Connection::connect(&wire, 0) else { return String::new() };
+    let role = identifier(&wire.user);
+    let database = identifier(wire.database.as_deref().unwrap_or(&wire.user));
+    let Some(said) = refused.server() else { return String::new() };
+    match &*said.sqlstate {
+        "42501" if said.message.contains("for database") => format!("GRANT CONNECT ON DATABASE {database} TO {role};"),
+        "42501" => format!("ALTER ROLE {role} REPLICATION;"),
+        "28P01" => format!("ALTER ROLE {role} PASSWORD '…'; -- or give the right one in `url`"),
+        "3D000" => format!("CREATE DATABASE {database}; -- or name another one in `url`"),
+        _ => String::new(),
+    }
 }
 
 fn warn(findings: &mut Vec<Finding>, what: impl Into<String>, mend: impl Into<String>) {
@@ -89,13 +102,16 @@ fn slots(
             Err(super::slot::Unusable::Lost(why)) => fault(
                 findings,
                 format!("the replication slot {} cannot be read any more: {why}", options.slot),
-                format!("SELECT pg_drop_replication_slot({}); and snapshot: when_needed", quoted(&options.slot)),
+                format!("SELECT pg_drop_replication_slot({}); -- and set snapshot: when_needed", quoted(&options.slot)),
             ),
             Err(super::slot::Unusable::Other(why)) => {
                 fault(
                     findings,
                     format!("the replication slot {} is not ours: {why}", options.slot),
-                    "choose another `slot`",
+                    format!(
+                        "SELECT pg_drop_replication_slot({}); -- if nobody needs it; or choose another `slot`",
+                        quoted(&options.slot)
+                    ),
                 );
             }
         }
@@ -107,13 +123,13 @@ fn slots(
         fault(
             findings,
             format!("all {most} replication slots are in use"),
-            format!("ALTER SYSTEM SET max_replication_slots = {}; and restart the server", most + 5),
+            format!("ALTER SYSTEM SET max_replication_slots = {}; -- and restart the server", most + 5),
         );
     } else if used + 1 == most && options.snapshot != SnapshotMode::Never {
         warn(
             findings,
             "one replication slot is left, which the source takes; a later snapshot needs another for a while",
-            format!("ALTER SYSTEM SET max_replication_slots = {}; and restart the server", most + 5),
+            format!("ALTER SYSTEM SET max_replication_slots = {}; -- and restart the server", most + 5),
         );
     }
     Ok(())
@@ -127,7 +143,7 @@ fn senders(_: &Options, connection: &mut Connection, server: &Server, findings: 
         warn(
             findings,
             format!("{used} of {most} replication connections are in use; a snapshot takes one more for a while"),
-            format!("ALTER SYSTEM SET max_wal_senders = {}; and restart the server", most + 5),
+            format!("ALTER SYSTEM SET max_wal_senders = {}; -- and restart the server", most + 5),
         );
     }
     Ok(())
@@ -167,7 +183,7 @@ fn idle(options: &Options, connection: &mut Connection, _: &Server, findings: &m
             warn(
                 findings,
                 format!("the replication slot {name}, which nobody reads, holds {} MB of log", held >> 20),
-                format!("SELECT pg_drop_replication_slot({}); if nobody needs it", quoted(name)),
+                format!("SELECT pg_drop_replication_slot({}); -- if nobody needs it", quoted(name)),
             );
         }
     }
@@ -211,12 +227,12 @@ fn role(
         _ if !host_is_writable => fault(
             findings,
             format!("the publication {name} does not exist, and cannot be created on a standby"),
-            format!("on the primary: CREATE PUBLICATION {name} FOR ALL TABLES;"),
+            format!("CREATE PUBLICATION {name} FOR ALL TABLES; -- on the primary"),
         ),
         PublicationMode::AllTables if !flag("rolsuper") => fault(
             findings,
             format!("the publication {name} does not exist, and only a superuser may create it for all tables"),
-            format!("as a superuser: CREATE PUBLICATION {name} FOR ALL TABLES; or publication_create: filtered"),
+            format!("CREATE PUBLICATION {name} FOR ALL TABLES; -- as a superuser; or set publication_create: filtered"),
         ),
         _ if !flag("rolsuper") && !flag("creates") => fault(
             findings,
@@ -228,42 +244,80 @@ fn role(
     Ok(())
 }
 
-/// What may not be read, and what the log does not tell enough of.
+/// Captured tables with which something is wrong, by what it is.
+#[derive(Default)]
+struct Tables {
+    captured: usize,
+    /// Schemas that may not be used.
+    closed: BTreeSet<String>,
+    /// May not be read.
+    denied: Vec<String>,
+    /// Row level security may hide rows.
+    hidden: Vec<String>,
+    /// Have neither a key nor a replica identity.
+    nameless: Vec<String>,
+    /// Have an identity by which a row's key is not known.
+    keyless: Vec<String>,
+    /// Belong to another role.
+    foreign: Vec<String>,
+}
+
+impl Tables {
+    fn find(options: &Options, connection: &mut Connection) -> wire::Result<Tables> {
+        let result = connection.query(
+            "SELECT n.nspname AS schema, c.relname AS name, c.relreplident AS identity, \
+             pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS usable, \
+             pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable, pg_catalog.pg_has_role(c.relowner, 'USAGE') AS owned, \
+             c.relrowsecurity AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user) \
+             AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS hides, \
+             EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed, \
+             EXISTS (SELECT 1 FROM pg_catalog.pg_index p JOIN pg_catalog.pg_index i ON i.indrelid = p.indrelid \
+             WHERE p.indrelid = c.oid AND p.indisprimary AND i.indisreplident \
+             AND NOT p.indkey::int2[] <@ i.indkey::int2[]) AS keyless \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' ORDER BY 1, 2",
+        )?;
+        let mut tables = Tables::default();
+        for row in 0..result.rows.len() {
+            let (Some(schema), Some(name)) = (result.text(row, "schema"), result.text(row, "name")) else { continue };
+            if !options.filter.captures(schema, name) {
+                continue;
+            }
+            tables.captured += 1;
+            let table = format!("{}.{}", identifier(schema), identifier(name));
+            let flag = |column: &str| result.text(row, column) == Some("t");
+            let is_nameless = match result.text(row, "identity") {
+                Some("n") => true,
+                Some("d") => !flag("keyed"),
+                _ => false,
+            };
+            if !flag("usable") {
+                tables.closed.insert(identifier(schema));
+            }
+            for (is_so, list) in [
+                (!flag("usable") || !flag("readable"), &mut tables.denied),
+                (flag("hides"), &mut tables.hidden),
+                (is_nameless, &mut tables.nameless),
+                (flag("keyless"), &mut tables.keyless),
+                (!flag("owned"), &mut tables.foreign),
+            ] {
+                if is_so {
+                    list.push(table.clone());
+                }
+            }
+        }
+        Ok(tables)
+    }
+}
+
+/// What may not be read or published, and what the log does not tell enough of.
 fn tables(
     options: &Options,
     connection: &mut Connection,
     server: &Server,
     findings: &mut Vec<Finding>,
 ) -> wire::Result<()> {
-    let result = connection.query(
-        "SELECT n.nspname AS schema, c.relname AS name, c.relreplident AS identity, \
-         pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable, \
-         c.relrowsecurity AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user) AS hides, \
-         EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed \
-         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' ORDER BY 1, 2",
-    )?;
-    let (mut denied, mut hidden, mut nameless, mut captured) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for row in 0..result.rows.len() {
-        let (Some(schema), Some(name)) = (result.text(row, "schema"), result.text(row, "name")) else { continue };
-        if !options.filter.captures(schema, name) {
-            continue;
-        }
-        captured += 1;
-        let table = format!("{}.{}", identifier(schema), identifier(name));
-        let flag = |column: &str| result.text(row, column) == Some("t");
-        if !flag("readable") {
-            denied.push(table.clone());
-        }
-        if flag("hides") {
-            hidden.push(table.clone());
-        }
-        match result.text(row, "identity") {
-            Some("n") => nameless.push(table),
-            Some("d") if !flag("keyed") => nameless.push(table),
-            _ => {}
-        }
-    }
+    let Tables { captured, closed, denied, hidden, nameless, keyless, foreign } = Tables::find(options, connection)?;
     let role = identifier(&server.role);
     if captured == 0 {
         warn(
@@ -274,18 +328,35 @@ fn tables(
     }
     if !denied.is_empty() && options.snapshot != SnapshotMode::Never {
         let what = format!("the role may not read {}: rows that exist already would be missed", some(&denied));
-        fault(findings, what, format!("GRANT SELECT ON {} TO {role}; and USAGE on their schemas", denied.join(", ")));
+        let usage: String = closed.iter().map(|schema| format!("GRANT USAGE ON SCHEMA {schema} TO {role}; ")).collect();
+        fault(findings, what, format!("{usage}GRANT SELECT ON {} TO {role};", denied.join(", ")));
     }
     if !hidden.is_empty() && options.snapshot != SnapshotMode::Never {
         let what = format!("row level security may hide rows of {}", some(&hidden));
         fault(findings, what, format!("ALTER ROLE {role} BYPASSRLS;"));
     }
+    if !foreign.is_empty() && options.publication_create == PublicationMode::Filtered {
+        let is_there = publication::exists(options, connection, server)
+            .map_err(|error| wire::Error::Invalid(error.to_string()))?;
+        if !is_there {
+            let name = identifier(&options.publication);
+            let what = format!("the publication {name} does not exist, and the role does not own {}", some(&foreign));
+            let mend = format!("CREATE PUBLICATION {name} FOR TABLE {}; -- as their owner", foreign.join(", "));
+            fault(findings, what, mend);
+        }
+    }
+    let identity = |tables: &[String], identity: &str| -> String {
+        tables.iter().map(|table| format!("ALTER TABLE {table} REPLICA IDENTITY {identity}; ")).collect()
+    };
     if !nameless.is_empty() {
-        let what = format!(
-            "{}: no primary key and no replica identity, so the server refuses updates and deletes",
-            some(&nameless)
-        );
-        warn(findings, what, format!("ALTER TABLE {} REPLICA IDENTITY FULL; or add primary keys", nameless[0]));
+        let what = "no primary key and no replica identity, so the server refuses updates and deletes";
+        let mend = format!("{}-- or add primary keys", identity(&nameless, "FULL"));
+        warn(findings, format!("{}: {what}", some(&nameless)), mend);
+    }
+    if !keyless.is_empty() {
+        let what =
+            "the replica identity is an index without the primary key, so changed and deleted rows cannot be found";
+        warn(findings, format!("{}: {what}", some(&keyless)), identity(&keyless, "DEFAULT").trim_end());
     }
     Ok(())
 }
