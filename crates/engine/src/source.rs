@@ -85,7 +85,10 @@ impl Shared {
         let holds = why.is_some();
         *self.held_by.lock().unwrap_or_else(PoisonError::into_inner) = why;
         let is_news = self.held.swap(holds, Ordering::AcqRel) != holds;
-        self.stop.ring();
+        // A source that waits before it tries again is not to be woken for nothing.
+        if is_news {
+            self.stop.ring();
+        }
         is_news
     }
 
