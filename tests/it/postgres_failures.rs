@@ -399,3 +399,52 @@ fn a_replica_identity_that_is_changed_so_that_rows_cannot_be_found_is_named() {
         journal_is_good(&small.headwater);
     }
 }
+
+/// What is wrong among the settings of a source, and what is said of it.
+const SETTINGS: &[(&str, &[&str])] = &[
+    ("postgres: { url: 'mysql://few:s3cr3t-w0rd@db/shop' }", &["sources.shop", "url"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db:99999/shop' }", &["sources.shop", "url"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', slots: a }", &["slots: unknown key", "slot_failover"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', slot: 'My-Slot' }", &["slot"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', snapshot: sometimes }", &["sometimes", "when_needed"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', publication_create: maybe }", &["maybe", "filtered"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', tables: 'shop.*' }", &["expected a sequence"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', tables: ['/shop(/'] }", &["tables"]),
+    (
+        "postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', status_interval: 1ms }",
+        &["status_interval", "between 100ms and 30s"],
+    ),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', connect_timeout: soon }", &["connect_timeout"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', transaction_bytes_max: 5 }", &["transaction_bytes_max"]),
+    (
+        "postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', replica_identities: [{ tables: 'shop.*', identity: half }] }",
+        &["replica_identities", "default, full, nothing, or index"],
+    ),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', tls: { mode: perhaps } }", &["perhaps"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', message_prefixes: ['/(/'] }", &["message_prefixes"]),
+    ("postgres: { url: 'postgres://few:s3cr3t-w0rd@db/shop', heartbeat_query: { interval: 1s } }", &["statement"]),
+];
+
+#[test]
+fn a_broken_setting_is_named_and_nothing_is_started() {
+    let redis = Redis::start(&[]).unwrap();
+    let mut missing = Vec::new();
+    for (settings, texts) in SETTINGS {
+        let sinks = format!(
+            "sinks:\n  cache: {{ redis: {{ url: \"{}\" }}, follow: {{ shop.item: [{{ json: \"a:{{id}}\" }}] }} }}",
+            redis.url()
+        );
+        let headwater = Headwater::new(BINARY, &format!("sources:\n  shop: {{ {settings} }}\n{sinks}\n")).unwrap();
+        for command in ["run", "check"] {
+            let output = headwater.run(&[command]).unwrap();
+            let said = output.stderr + &output.stdout;
+            if output.status != Some(1) || texts.iter().any(|text| !said.contains(text)) || said.contains(SECRET) {
+                missing.push(format!(
+                    "{command} with {settings}: {texts:?} is missing, or the password is shown, in: {said}"
+                ));
+            }
+        }
+        assert!(!headwater.data_dir().exists(), "something was written with {settings}");
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
