@@ -194,7 +194,13 @@ impl Intake for Kept {
     }
 
     fn stopping(&self) -> bool {
-        self.has_ended
+        // What is read beside the stream belongs to the run.
+        let is_unread = |value: &Vec<u8>| {
+            let state: serde_json::Value = serde_json::from_slice(value).unwrap_or_default();
+            state["finished"] == false
+        };
+        let mut tables = self.state.iter().filter(|(key, _)| key.starts_with("snapshot/"));
+        self.has_ended && !tables.any(|(_, value)| is_unread(value))
     }
 
     fn report(&mut self, report: SourceReport) {

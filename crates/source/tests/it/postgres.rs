@@ -36,6 +36,8 @@ impl World {
         let mut world = World { server, kept: Kept::default(), settings };
         world.set("url", json!(world.server.url(DATABASE)));
         world.set("status_interval", json!("100ms"));
+        // One reader, so that tables come one after another.
+        world.set("snapshot_workers", json!(1));
         world
     }
 
@@ -183,8 +185,8 @@ fn a_snapshot_that_was_cut_off_reads_only_what_is_missing() {
         json!({}),
         "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1), (2);",
     );
-    // The position, the first schema, the first table, and no more.
-    world.kept.fails_after = Some(4);
+    // The position, the schemas, where the two tables stand, that no other is to be read; the first table, and no more.
+    world.kept.fails_after = Some(6);
     let (error, kind) = world.refused();
     assert!(error.contains("told to fail") && kind == Kind::Reconnect, "{error}");
     world.kept.fails_after = None;

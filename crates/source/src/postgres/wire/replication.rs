@@ -111,9 +111,15 @@ impl Replication {
         if self.has_buffered_event() {
             return Ok(true);
         }
-        if self.pace.is_dense(self.connection.frames.received(), Instant::now()) {
+        // What has arrived already is never left to wait.
+        let is_dense = self.pace.is_dense(self.connection.frames.received(), Instant::now());
+        if is_dense && !self.has_arrived(None, Duration::ZERO)? {
             std::thread::sleep(GATHER);
         }
+        self.has_arrived(bell, limit)
+    }
+
+    fn has_arrived(&mut self, bell: Option<BorrowedFd<'_>>, limit: Duration) -> Result<bool> {
         let waited = self.connection.frames.transport_mut().wait(bell, limit);
         waited.map_err(|error| self.connection.link.io(STREAMING, error))
     }
