@@ -5,8 +5,8 @@
 
 use headwater_format::debezium::Options;
 use headwater_format::debezium::options::{
-    Connector, ContextHeaders, Converter, HeaderConverter, KeyField, NameAdjustment, RegexNaming, Step, TopicNaming,
-    Transform,
+    Connector, ContextHeaders, Converter, HeaderConverter, KeyField, NameAdjustment, Predicate, RegexNaming, Step,
+    Test, TopicNaming, Transform,
 };
 use headwater_testkit::golden::Scenario;
 use serde_json::{Map, Value, json};
@@ -104,12 +104,25 @@ fn routers(scenario: &Scenario) -> Vec<Transform> {
             Some("ByLogicalTableRouter") => Step::LogicalRouter {
                 regex: property("topic.regex").expect("a pattern"),
                 replacement: property("topic.replacement").expect("a replacement"),
-                key: (property("key.enforce.uniqueness").as_deref() != Some("false")).then(KeyField::default),
+                key: (property("key.enforce.uniqueness").as_deref() != Some("false")).then(|| KeyField {
+                    name: property("key.field.name").unwrap_or(KeyField::default().name),
+                    regex: None,
+                }),
                 schema_name_adjustment: NameAdjustment::None,
             },
             _ => continue,
         };
-        transforms.push(Transform { step, predicate: None });
+        let negate = property("negate").as_deref() == Some("true");
+        let predicate = property("predicate").map(|name| Predicate { test: test(scenario, &name), negate });
+        transforms.push(Transform { step, predicate });
     }
     transforms
+}
+
+fn test(scenario: &Scenario, name: &str) -> Test {
+    let property = |end: &str| scenario.config.get(&format!("predicates.{name}.{end}")).cloned();
+    match property("pattern") {
+        Some(pattern) => Test::Topic(pattern),
+        None => property("name").map_or(Test::Tombstone, Test::Header),
+    }
 }

@@ -200,8 +200,7 @@ impl Normaliser {
     fn class(&self, path: &str, part: Part, names: &BTreeSet<&str>) -> Option<Class> {
         let all = |wanted: &[&str]| wanted.iter().all(|name| names.contains(name));
         let first = |rules: &Rules| rules.iter().find(|(rule, _)| rule.is_match(path)).map(|(_, class)| *class);
-        let of_transaction =
-            all(&["status", "event_count"]) || part == Part::KeyOfTransaction && names.iter().eq(&["id"]);
+        let of_transaction = all(&["status", "event_count"]) || part == Part::KeyOfTransaction && names.contains("id");
         let cloud_event = names.contains("specversion") || names.contains("iodebeziumconnector");
         let known = if all(&["type", "aggregate_type", "timestamp"]) && first(&NOTIFICATIONS).is_some() {
             first(&NOTIFICATIONS)

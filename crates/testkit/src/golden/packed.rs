@@ -128,19 +128,20 @@ impl Shelf {
 /// Packs every scenario below `from` that is not kept for later into `to`; says what it did to each.
 ///
 /// Of those that `partial.json` beside `to` names, what they are kept for is left out. The files of SQL and `scenario.json`
-/// of the others are copied as they are. What an earlier packing left in `to` is replaced.
+/// of the others are copied as they are. What an earlier packing left of them in `to` is replaced; scenarios that `from` does
+/// not have stay, and so do the numbers of schemas.
 pub fn pack(from: &Path, to: &Path, mut say: impl FnMut(&str)) -> Result {
     let kind = from.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let partial = to.with_file_name(PARTIAL);
     let partial: BTreeMap<String, Vec<String>> =
         serde_json::from_str(&read(&partial)?).attempt(|| format!("read {}", partial.display()))?;
     let is_partial = |name: &String| partial.get(&kind).is_some_and(|names| names.contains(name));
-    let mut schemas = Schemas::default();
-    let mut digests = BTreeMap::new();
-    let mut names = folders(from)?;
-    // The whole ones first: their schemas keep their numbers.
-    names.sort_by_key(is_partial);
-    for name in names {
+    let (mut schemas, mut digests) = match to.join(DIGESTS).exists() {
+        true => Shelf::open(to).map(|shelf| (Schemas::of(shelf.schemas), shelf.digests))?,
+        false => Default::default(),
+    };
+    for name in folders(from)? {
+        digests.remove(&name);
         let (own, target) = (from.join(&name), to.join(&name));
         let mut settings = read(&own.join(SETTINGS))?;
         if is_partial(&name) {
@@ -274,6 +275,11 @@ struct Schemas {
 }
 
 impl Schemas {
+    fn of(lines: Vec<String>) -> Self {
+        let numbers = lines.iter().cloned().zip(0..).collect();
+        Self { lines, numbers }
+    }
+
     fn number(&mut self, text: &str) -> usize {
         let folded = self.fold(text);
         if let Some(&number) = self.numbers.get(&folded) {

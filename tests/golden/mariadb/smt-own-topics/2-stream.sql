@@ -1,0 +1,5 @@
+START TRANSACTION;
+INSERT INTO orders_01 VALUES (2, 'b');
+UPDATE orders_01 SET v = 'aa' WHERE id = 1;
+COMMIT;
+DELETE FROM orders_01 WHERE id = 2;
