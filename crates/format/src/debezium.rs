@@ -81,7 +81,9 @@ impl Rendering {
 
     /// Compiles the table of a record that was read. What rules for columns did to its values is not done again.
     pub fn table_of(&self, event: &parse::Event) -> Table {
-        Table::new(self, &event.schema, Extra::Read(&event.parameters))
+        let shown = self.options.of_adjusted_names().filter(|_| !event.parameters.is_empty());
+        let shown = shown.map(|options| Rendering { options: Arc::new(options), ..self.clone() });
+        Table::new(shown.as_ref().unwrap_or(self), &event.schema, Extra::Read(&event.parameters))
     }
 
     /// The topic of the records of transactions.

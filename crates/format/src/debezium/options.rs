@@ -556,6 +556,26 @@ impl Options {
         }
     }
 
+    /// Names of fields that are added to keys, and are no columns.
+    pub(crate) fn key_fields(&self) -> impl Iterator<Item = &str> {
+        let named = match &self.topic_naming {
+            TopicNaming::Regex(naming) => naming.key.as_ref(),
+            TopicNaming::Default | TopicNaming::Unicode => None,
+        };
+        let routed = self.transforms.iter().filter_map(|transform| match &transform.step {
+            Step::LogicalRouter { key, .. } => key.as_ref(),
+            Step::Unwrap(_) | Step::RegexRouter { .. } => None,
+        });
+        named.into_iter().chain(routed).map(|key| key.name.as_str())
+    }
+
+    /// For names that are adjusted already: what would not stay as it is if that were done again is not done.
+    pub(crate) fn of_adjusted_names(&self) -> Option<Options> {
+        let again = NameAdjustment::AvroUnicode;
+        (self.field_name_adjustment == again)
+            .then(|| Options { field_name_adjustment: NameAdjustment::None, ..self.clone() })
+    }
+
     /// The time precision that holds.
     pub fn time_precision(&self) -> TimePrecision {
         self.time_precision.unwrap_or(match self.connector {

@@ -6,7 +6,7 @@
 use headwater_format::debezium::Options;
 use headwater_format::debezium::options::{
     Connector, ContextHeaders, Converter, HeaderConverter, KeyField, NameAdjustment, Predicate, RegexNaming, Step,
-    Test, TopicNaming, Transform,
+    Test, TopicNaming, TopicParts, Transform,
 };
 use headwater_testkit::golden::Scenario;
 use serde_json::{Map, Value, json};
@@ -66,14 +66,28 @@ pub fn options(scenario: &Scenario) -> Options {
             run: "01a1fc44-2b0e-7738-979e-067afa5217e2".to_owned(),
         });
     }
-    if let (Some(regex), Some(replacement)) =
-        (scenario.config.get("topic.regex"), scenario.config.get("topic.replacement"))
-    {
-        let (regex, replacement) = (regex.clone(), replacement.clone());
-        options.topic_naming = TopicNaming::Regex(RegexNaming { regex, replacement, key: Some(KeyField::default()) });
-    }
+    (options.topic_naming, options.topic_parts) = topic_naming(scenario);
     options.transforms = routers(scenario);
     options
+}
+
+fn topic_naming(scenario: &Scenario) -> (TopicNaming, Option<TopicParts>) {
+    let property = |name: &str| scenario.config.get(name).cloned();
+    let Some(strategy) = property("topic.naming.strategy") else { return (TopicNaming::Default, None) };
+    let parts = if strategy.contains(".Schema") { TopicParts::Schema } else { TopicParts::Database };
+    let naming = match (property("topic.regex"), strategy.contains("Unicode")) {
+        (Some(regex), _) => TopicNaming::Regex(RegexNaming {
+            regex,
+            replacement: property("topic.replacement").expect("a replacement"),
+            key: Some(KeyField {
+                name: property("topic.key.field.name").unwrap_or(KeyField::default().name),
+                regex: property("topic.key.field.regex").zip(property("topic.key.field.replacement")),
+            }),
+        }),
+        (None, true) => TopicNaming::Unicode,
+        (None, false) => TopicNaming::Default,
+    };
+    (naming, Some(parts))
 }
 
 fn is(scenario: &Scenario, property: &str, value: &str) -> bool {

@@ -72,6 +72,9 @@ pub fn event(key: Option<&[u8]>, value: &[u8], table: Option<&Schema>, options: 
         Some((_, payload)) => object(payload.get(), "the payload")?,
         None => outer.clone(),
     };
+    // A schema in the record has the names as they are shown.
+    let shown = options.of_adjusted_names().filter(|_| table.is_none());
+    let options = shown.as_ref().unwrap_or(options);
     let mut event = source::event(&envelope, options)?;
     event.schema = match (table, inline) {
         (Some(table), _) => table.clone(),

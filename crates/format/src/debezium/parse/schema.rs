@@ -18,9 +18,6 @@ const DEPTH_MAX: u32 = 8;
 /// What the schemas of columns say beyond their types.
 pub(super) type Parameters = Vec<Vec<(String, String)>>;
 
-/// A field that is added to keys, and is no column.
-const PHYSICAL_TABLE: &str = "__dbz__physicalTableIdentifier";
-
 #[derive(Deserialize)]
 struct Connect<'a> {
     #[serde(rename = "type")]
@@ -75,7 +72,7 @@ pub(super) fn take_key(key: Option<&str>, schema: &mut Schema, options: &Options
         for field in connect(text.get())?.fields {
             let mut column = column(&connect(field.get())?, options)?;
             let place = schema.columns.iter().position(|known| known.name == column.name);
-            let added = column.name == PHYSICAL_TABLE;
+            let added = options.key_fields().any(|name| name == column.name);
             if place.is_none() && !added {
                 column.excluded = true;
                 schema.columns.push(column);
