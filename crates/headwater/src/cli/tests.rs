@@ -30,6 +30,7 @@ fn every_command_says_what_it_does() {
         pause: Stops handing changes to a sink. Its journal is kept, up to the laggard's limit, and nothing else waits for it
         resume: Goes on where `pause` stopped, and tries a sink that has failed again
         rebuild: Removes everything that a sink wrote to its target, and fills it anew
+        detach: Removes what a source keeps on its server: PostgreSQL's replication slot, for which the server keeps its log
         config: Shows what can be configured, and what is
     "#]].assert_eq(&seen);
 }

@@ -60,6 +60,9 @@ impl Kept {
             self.position = Some(transaction.position.to_vec());
         }
         let body = [transaction.header, side, transaction.changes.items()].concat();
+        if body.is_empty() {
+            return Ok(());
+        }
         let view = TransactionView::decode(&body).expect("a whole body");
         for change in view.changes() {
             let change = change.expect("a whole change");
