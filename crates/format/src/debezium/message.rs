@@ -7,7 +7,7 @@ use super::names::adjust_schema;
 use super::options::Options;
 use super::own::Shape;
 use super::record::{Event, Place, Records};
-use super::source::{self, Source};
+use super::source::{self, Common, Source};
 use super::transaction::{block_schema, write_block};
 use crate::connect::{Kind, Schema, json};
 use headwater_model::{Change, Op};
@@ -43,7 +43,7 @@ impl Rendering {
             out.extend_from_slice(b"\"op\":\"m\",\"ts_ms\":");
             json::integer(out, place.header.receive_us.div_euclid(1_000));
             out.extend_from_slice(b",\"source\":");
-            Source::new(&self.options, "", "").write(out, &event);
+            Source::new(&self.options, "", "").write(out, &event, &mut Common::default());
             out.extend_from_slice(b",\"transaction\":");
             write_block(out, &event, &self.options);
             out.extend_from_slice(b",\"message\":{");

@@ -3,6 +3,7 @@
 //! Invariant: [`Records`] keeps its memory from one change to the next, so that a steady stream allocates nothing. Start
 //! at [`Records`].
 
+use super::source::Common;
 use headwater_model::{Change, TransactionHeader};
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub struct Records {
     headers: Vec<HeaderSpan>,
     /// Those that records have in common. They stay, because the next records will have them, too.
     contexts: Vec<Arc<Context>>,
+    /// What the records of one transaction have in common.
+    common: Common,
 }
 
 /// Headers that all records of a source have, with their values.
@@ -117,6 +120,15 @@ impl Records {
         let range = self.written(write);
         if let Some(record) = self.records.last_mut() {
             record.value = Some(range);
+        }
+    }
+
+    /// A value that shows where in the log its change stands.
+    pub(crate) fn placed_value(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut Common)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes, &mut self.common);
+        if let Some(record) = self.records.last_mut() {
+            record.value = Some(start..self.bytes.len());
         }
     }
 

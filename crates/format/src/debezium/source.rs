@@ -7,7 +7,11 @@ use super::options::{Connector, Options};
 use super::record::Event;
 use crate::connect::piece::Piece;
 use crate::connect::{Field, Kind, Schema, json};
-use headwater_model::{Op, Origin, SnapshotMarker};
+use headwater_model::{Op, Origin, SnapshotMarker, TransactionHeader};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Given to the next block.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// One field of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) enum SourceField {
 /// The block of one table.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
+    /// Tells it from every other.
+    id: u64,
     /// What varies, each with the text before it.
     parts: Vec<(Piece, SourceField)>,
     /// The same in the stream, where `snapshot` is not set.
@@ -49,6 +55,19 @@ pub(crate) struct Source {
     include_query: bool,
     /// As the original has it, also where it knows less than the log says.
     exact: bool,
+}
+
+/// The block as far as the changes of a transaction have it in common; reused. A change fills in what is its own.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    /// Whose block it is, and whether of a change of the stream.
+    of: Option<(u64, bool)>,
+    commit_us: i64,
+    number: u64,
+    texts: [String; 2],
+    bytes: Vec<u8>,
+    /// What a change fills in, and up to where the bytes before it go.
+    own: Vec<(usize, SourceField)>,
 }
 
 /// What a field shows of an event.
@@ -160,6 +179,12 @@ impl SourceField {
         }
     }
 
+    /// Whether all changes of a transaction show the same.
+    fn is_common(self) -> bool {
+        use SourceField::*;
+        matches!(self, TsMs | TsUs | TsNs | ServerId | Gtid | File | Origin | OriginLsn)
+    }
+
     /// Its name and schema.
     pub fn connect(self, connector: Connector) -> Field {
         use SourceField::*;
@@ -185,6 +210,34 @@ impl SourceField {
     }
 }
 
+impl Common {
+    fn is_of(&self, of: (u64, bool), header: &TransactionHeader<'_>) -> bool {
+        let (number, texts) = shared(header);
+        self.of == Some(of) && self.commit_us == header.commit_us && self.number == number && self.texts == texts
+    }
+
+    fn keep(&mut self, of: (u64, bool), header: &TransactionHeader<'_>) {
+        let (number, texts) = shared(header);
+        (self.of, self.commit_us, self.number) = (Some(of), header.commit_us, number);
+        for (kept, text) in self.texts.iter_mut().zip(texts) {
+            kept.clear();
+            kept.push_str(text);
+        }
+        self.bytes.clear();
+        self.own.clear();
+    }
+}
+
+/// All of a transaction, but for its time, that is shown by the fields that its changes have in common.
+fn shared<'h>(header: &'h TransactionHeader<'_>) -> (u64, [&'h str; 2]) {
+    match &header.origin {
+        Origin::Binlog { server_id, gtid, file, .. } => ((*server_id).into(), [gtid, file]),
+        Origin::BinlogSnapshot { file, .. } => (0, ["", file]),
+        Origin::Wal { origin, origin_lsn, .. } => (*origin_lsn, [origin, ""]),
+        _ => (0, ["", ""]),
+    }
+}
+
 impl Source {
     /// The block of `database.table`; both empty for what is of no table.
     pub fn new(options: &Options, database: &str, table: &str) -> Source {
@@ -198,6 +251,7 @@ impl Source {
             table: table.to_owned(),
         };
         let mut source = Source {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             parts: Vec::new(),
             streamed: Vec::new(),
             end: Piece::new(b""),
@@ -229,14 +283,35 @@ impl Source {
         (parts, Piece::new(&text))
     }
 
-    /// Appends the block.
-    pub fn write(&self, out: &mut Vec<u8>, event: &Event<'_, '_>) {
-        let time = json::Micros::new(event.header.commit_us);
-        for (text, field) in if event.change.marker.is_some() { &self.parts } else { &self.streamed } {
-            text.put(out);
-            self.shown(*field, event).write(out, &time);
+    /// Appends the block; `common` is what the block before it left there.
+    pub fn write(&self, out: &mut Vec<u8>, event: &Event<'_, '_>, common: &mut Common) {
+        let of = (self.id, event.change.marker.is_none());
+        if !common.is_of(of, event.header) {
+            self.begin(of, event, common);
         }
-        self.end.put(out);
+        // No field of a change's own is a time.
+        let time = json::Micros::new(0);
+        let mut from = 0;
+        for (to, field) in &common.own {
+            out.extend_from_slice(&common.bytes[from..*to]);
+            self.shown(*field, event).write(out, &time);
+            from = *to;
+        }
+        out.extend_from_slice(&common.bytes[from..]);
+    }
+
+    /// Writes what the changes of the event's transaction have in common.
+    fn begin(&self, of: (u64, bool), event: &Event<'_, '_>, common: &mut Common) {
+        common.keep(of, event.header);
+        let time = json::Micros::new(event.header.commit_us);
+        for (text, field) in if of.1 { &self.streamed } else { &self.parts } {
+            text.put(&mut common.bytes);
+            match field.is_common() {
+                true => self.shown(*field, event).write(&mut common.bytes, &time),
+                false => common.own.push((common.bytes.len(), *field)),
+            }
+        }
+        self.end.put(&mut common.bytes);
     }
 
     /// Appends one field's value; null where it is not set, whatever its default.

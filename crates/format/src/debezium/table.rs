@@ -8,7 +8,7 @@ use super::headers::{self, Headers};
 use super::options::{Converter, HeaderConverter, Options};
 use super::plan::{Added, Draft, DraftValue, Flat, KINDS, Meta, RecordKind};
 use super::record::{Event, Order, Place, Records};
-use super::source::{self, Source};
+use super::source::{self, Common, Source};
 use super::transaction::{self, write_block};
 use super::transform::Transforms;
 use super::walk::walk;
@@ -286,9 +286,9 @@ impl Table {
         match &plan.value {
             PlannedValue::Tombstone => {}
             PlannedValue::Text(text) => out.value(|out| out.extend_from_slice(text)),
-            PlannedValue::Envelope(prefix, suffix) => out.value(|out| {
+            PlannedValue::Envelope(prefix, suffix) => out.placed_value(|out, common| {
                 prefix.put(out);
-                self.envelope(out, rows, event, moment);
+                self.envelope(out, rows, event, moment, common);
                 suffix.put(out);
             }),
             PlannedValue::Flat { before, prefix, behind, added, suffix, nulls } => out.value(|out| {
@@ -315,7 +315,14 @@ impl Table {
         }
     }
 
-    fn envelope(&self, out: &mut Vec<u8>, rows: &Rows<'_>, event: &Event<'_, '_>, moment: &Moment<'_>) {
+    fn envelope(
+        &self,
+        out: &mut Vec<u8>,
+        rows: &Rows<'_>,
+        event: &Event<'_, '_>,
+        moment: &Moment<'_>,
+        common: &mut Common,
+    ) {
         let placeholder = Some(self.options.unavailable_placeholder.as_str());
         let moments = (moment, &Moment { placeholder, ..*moment });
         match (rows.before, rows.after) {
@@ -335,7 +342,7 @@ impl Table {
             }
         }
         out.extend_from_slice(b",\"source\":");
-        self.source.write(out, event);
+        self.source.write(out, event, common);
         out.extend_from_slice(b",\"transaction\":");
         write_block(out, event, &self.options);
         out.extend_from_slice(b",\"op\":\"");
