@@ -176,6 +176,13 @@ struct Small {
 }
 
 impl Small {
+    /// Ends Headwater; the server has seen it, too.
+    fn ends(&mut self, postgres: &Postgres) {
+        self.headwater.terminate(STOP_LIMIT).unwrap();
+        let is_left = || postgres.value(DATABASE, "select count(*) from pg_replication_slots where active") == "0";
+        wait_until(LIMIT, "the slot to be left", is_left).unwrap();
+    }
+
     fn new(postgres: &Postgres, options: &str) -> Small {
         let redis = Redis::start(&[]).unwrap();
         let headwater = Headwater::new(BINARY, &config(postgres, options, &redis)).unwrap();
@@ -253,7 +260,7 @@ fn named_and_mended(postgres: &Postgres, release: PostgresRelease, case: Case) {
     postgres.exec(DATABASE, "update shop.item set code = 'c' where id = 1; delete from shop.item where id = 2");
     small.is_equal(postgres, &name);
     journal_is_good(&small.headwater);
-    small.headwater.terminate(STOP_LIMIT).unwrap();
+    small.ends(postgres);
     postgres.exec(DATABASE, "select pg_drop_replication_slot('headwater_shop')");
     postgres.exec(DATABASE, END);
 }
@@ -344,14 +351,14 @@ fn lost_and_read_again(postgres: &Postgres, release: PostgresRelease, loss: &Los
     if loss.away.is_empty() {
         postgres.exec(DATABASE, loss.beside);
     } else {
-        small.headwater.terminate(STOP_LIMIT).unwrap();
+        small.ends(postgres);
         postgres.exec(DATABASE, loss.away);
         small.headwater.launch().unwrap();
     }
     postgres.exec(DATABASE, WRITES);
     says(&small.headwater, "shop", "failed", loss.says);
 
-    small.headwater.terminate(STOP_LIMIT).unwrap();
+    small.ends(postgres);
     postgres.exec(DATABASE, loss.repair);
     small.configure(postgres, "publication_create: filtered, snapshot: when_needed");
     small.headwater.start().unwrap();
@@ -359,7 +366,7 @@ fn lost_and_read_again(postgres: &Postgres, release: PostgresRelease, loss: &Los
     postgres.exec(DATABASE, "update shop.item set code = 'd' where id = 3; delete from shop.item where id = 2");
     small.is_equal(postgres, &name);
     journal_is_good(&small.headwater);
-    small.headwater.terminate(STOP_LIMIT).unwrap();
+    small.ends(postgres);
     postgres.exec(DATABASE, "select pg_drop_replication_slot('headwater_shop')");
     postgres.exec(DATABASE, END);
 }
