@@ -60,7 +60,8 @@ fn change(random: &mut StdRng, rows: u64) -> String {
             "update shop.line set qty = qty + 1 where item_id between {c} and {c} + 20; update shop.line set no = 2 where item_id = {a}"
         ),
     };
-    format!("begin; {what}; insert into shop.unfollowed (v) values ('x'); commit")
+    // At a pace that any reader keeps up with: a chunk is written when the stream has come to where it was read.
+    format!("begin; {what}; insert into shop.unfollowed (v) values ('x'); commit; select pg_sleep(0.005)")
 }
 
 /// Changes until it is finished, over several sessions.
